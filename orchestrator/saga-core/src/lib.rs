@@ -1,0 +1,19 @@
+//! The pure core of Tercet, a saga orchestrator: what a saga is, and what follows from what happened.
+//!
+//! No clock, no randomness, no I/O, no runtime: time enters inside events, so a journal folds to the same state wherever
+//! and whenever it is read. The shell is the crate `tercet`; participants are written with `tercet-participant`; a crate of
+//! contracts needs this one alone.
+
+pub mod contract;
+pub mod ids;
+pub mod payload;
+pub mod wire;
+
+pub use contract::{Data, Is, Kind, Operation, Refusal, Signal, StepKind, Verdict, kind, refuse};
+pub use ids::{
+    BadName, ContractName, DefinitionName, IdempotencyKey, Millis, Namespace, ParticipantName, SHARDS, SagaId, SagaKey,
+    ShardId, SignalId, StepInstance, StepName,
+};
+pub use payload::{Payload, PayloadHash};
+pub use schemars;
+pub use wire::{Answer, Answering, Call, Participant, Phase};

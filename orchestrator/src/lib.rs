@@ -1,0 +1,3 @@
+//! Tercet, a saga orchestrator: the shell around the pure core of `tercet-core`.
+
+pub mod store;

@@ -1,0 +1,325 @@
+//! The store: one transaction for many sagas, and the few reads that an engine needs.
+//!
+//! Nothing here scans sagas that wait or have ended: every read goes by key, by due time, or by page.
+
+use std::{future::Future, pin::Pin};
+use tercet_core::{DefinitionName, Millis, Namespace, PayloadHash, SagaId, SagaKey, StepInstance};
+
+/// A future of a store's method: the trait is used as an object, so that one engine serves every store.
+pub type Stored<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Where a saga stands, as lists show it. `Parked` shows while any of its steps is parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SagaStatus {
+    /// Before the decision.
+    Trying,
+    /// After the decision to commit.
+    Confirming,
+    /// After the decision to abort.
+    Cancelling,
+    /// Ended: committed, and every step of it confirmed.
+    Confirmed,
+    /// Ended: aborted, and nothing left over.
+    Cancelled,
+}
+
+/// A saga's row: the cached projection of its journal that lists are made of. Written only when it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SagaRow {
+    /// The saga.
+    pub id: SagaId,
+    /// Whose it is.
+    pub namespace: Namespace,
+    /// What it runs.
+    pub definition: DefinitionName,
+    /// Which version of it.
+    pub version: u32,
+    /// The caller's key.
+    pub key: SagaKey,
+    /// What a start under the same key is compared by.
+    pub payload_hash: PayloadHash,
+    /// The parent's id and step instance, for a child.
+    pub parent: Option<(SagaId, StepInstance)>,
+    /// Where it stands.
+    pub projection: Projection,
+    /// When it was started.
+    pub started: Millis,
+}
+
+/// The part of a [`SagaRow`] that changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Projection {
+    /// Where it stands.
+    pub status: SagaStatus,
+    /// How many of its steps are parked.
+    pub parked: u32,
+    /// It asks for a person's attention.
+    pub attention: bool,
+    /// When it was last changed.
+    pub updated: Millis,
+    /// When it wakes by itself, if a wait of its own holds it.
+    pub wakes: Option<Millis>,
+    /// The output's JSON, when confirmed; why it aborted, when cancelled.
+    pub output: Option<String>,
+}
+
+/// One journal row. `seq` starts at 1 and has no gaps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalRow {
+    /// The saga.
+    pub saga: SagaId,
+    /// Its place in the saga's history.
+    pub seq: u32,
+    /// When it was written, by the engine's clock.
+    pub at: Millis,
+    /// The entry's JSON.
+    pub entry: Vec<u8>,
+}
+
+/// What a durable timer is for, within its saga; the text is the engine's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimerName(pub String);
+
+/// A durable timer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimerRow {
+    /// The saga.
+    pub saga: SagaId,
+    /// Which timer of it.
+    pub name: TimerName,
+    /// When it is due.
+    pub due: Millis,
+    /// Attempts made so far, for a timer that repeats a call; else 0.
+    pub attempt: u32,
+}
+
+/// What changes about a saga's timers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimerChange {
+    /// Insert it, or move it.
+    Set(TimerRow),
+    /// Delete it, if it is there.
+    Clear(SagaId, TimerName),
+}
+
+/// An inbox row's id: its own, and unique; a row is deleted by it and never by a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InboxId(pub i64);
+
+/// Something that waits for a saga's owner: a signal, a verdict, a cancel, an operator's action. The text is the engine's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxItem {
+    /// Who is to read it.
+    pub saga: SagaId,
+    /// When it was put there.
+    pub at: Millis,
+    /// The message's JSON.
+    pub message: Vec<u8>,
+}
+
+/// A row of what operators did: written in the transaction of what they caused, never changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// The saga.
+    pub saga: SagaId,
+    /// When.
+    pub at: Millis,
+    /// Who said so.
+    pub actor: String,
+    /// What was done, as the API names it.
+    pub action: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A saga to begin: its row, its first entries and timers, written only if its (namespace, definition, key) is free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The row.
+    pub row: SagaRow,
+    /// Its first entries, from seq 1.
+    pub entries: Vec<JournalRow>,
+    /// Its first timers.
+    pub timers: Vec<TimerRow>,
+}
+
+/// What is written for one saga that is there already. All of a batch is written, or nothing of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Journal rows to append, in order.
+    pub entries: Vec<JournalRow>,
+    /// The saga's new projection, if it changed.
+    pub projection: Option<(SagaId, Projection)>,
+    /// Its timers.
+    pub timers: Vec<TimerChange>,
+    /// Inbox rows of its own that these entries have dealt with.
+    pub taken: Vec<InboxId>,
+    /// Messages to other sagas.
+    pub put: Vec<InboxItem>,
+    /// What operators did.
+    pub audit: Vec<AuditRow>,
+}
+
+/// One transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Sagas to begin. They go first.
+    pub starts: Vec<Start>,
+    /// What happened to the others.
+    pub changes: Vec<Change>,
+}
+
+/// What became of a [`Start`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// It is there now, under its own id.
+    New,
+    /// Its key was taken by this saga.
+    Taken {
+        /// The one that has the key.
+        by: SagaId,
+        /// That one was started with the same payload.
+        same_payload: bool,
+    },
+}
+
+/// A registered definition: its fingerprint, and its graph for those who no longer have the code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefinitionRow {
+    /// Its name.
+    pub name: DefinitionName,
+    /// Its version.
+    pub version: u32,
+    /// Its fingerprint, in hexadecimal.
+    pub fingerprint: String,
+    /// Its description's JSON.
+    pub description: String,
+}
+
+/// Which sagas a list shows; a field left `None` does not filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this definition.
+    pub definition: Option<DefinitionName>,
+    /// In this status.
+    pub status: Option<SagaStatus>,
+    /// With a parked step, or without.
+    pub parked: Option<bool>,
+    /// Asking for attention, or not.
+    pub attention: Option<bool>,
+    /// Under this key.
+    pub key: Option<SagaKey>,
+}
+
+/// How many sagas are in each status, of each definition; `parked` counts those with a parked step, whatever their status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// The definition.
+    pub definition: DefinitionName,
+    /// The status.
+    pub status: SagaStatus,
+    /// It has a parked step.
+    pub parked: bool,
+    /// How many.
+    pub sagas: u64,
+}
+
+/// Where an engine's journal, timers and inbox are kept.
+///
+/// [`commit`](Self::commit) is the only way that anything about a saga is written, but for [`deliver`](Self::deliver) and
+/// retry timers. When it returns `Ok`, the batch is on disk; when it returns [`StoreError::Ambiguous`], nobody knows, and the
+/// caller forgets the batch's sagas and reads them again.
+pub trait Store: Send + Sync + 'static {
+    /// Writes a batch in one transaction, after checking that `as_node` is still the newest incarnation. The answers are in the
+    /// order of its starts. A start whose key is taken writes nothing; the rest of the batch stands.
+    fn commit(&self, as_node: Incarnation, batch: Batch) -> Stored<'_, Vec<Started>>;
+
+    /// Raises this process's incarnation above every one before it: at the start, and after an ambiguous commit.
+    fn raise_incarnation(&self) -> Stored<'_, Incarnation>;
+
+    /// The journals of these sagas, each in order, in the order asked; empty for one that is not known.
+    fn journals(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<Vec<JournalRow>>>;
+
+    /// A saga's row.
+    fn saga(&self, id: SagaId) -> Stored<'_, Option<SagaRow>>;
+
+    /// The saga under a key.
+    fn find(&self, namespace: Namespace, definition: DefinitionName, key: SagaKey) -> Stored<'_, Option<SagaRow>>;
+
+    /// Sagas that fit, newest id first, at most `limit`, from below `before`.
+    fn list(&self, filter: Filter, before: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaRow>>;
+
+    /// How many sagas there are of each kind.
+    fn counts(&self) -> Stored<'_, Vec<Count>>;
+
+    /// Ids of sagas that have not ended, oldest first, at most `limit`, from above `after`: what a restart walks through.
+    fn unfinished(&self, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>>;
+
+    /// Timers due before `until`, soonest first, at most `limit`.
+    fn timers_due(&self, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>>;
+
+    /// All timers of these sagas, by saga and name.
+    fn timers_of(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<TimerRow>>;
+
+    /// Writes timers outside a saga's entries: a call's retry number and next time. One statement for many.
+    fn set_timers(&self, as_node: Incarnation, changes: Vec<TimerChange>) -> Stored<'_, ()>;
+
+    /// Puts messages into inboxes, durably.
+    fn deliver(&self, items: Vec<InboxItem>) -> Stored<'_, ()>;
+
+    /// The oldest inbox rows of all sagas, at most `limit`, leaving out the ids in `except` (those already in hand).
+    fn inbox(&self, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>>;
+
+    /// Deletes inbox rows that changed nothing (a duplicate, say).
+    fn forget_inbox(&self, ids: Vec<InboxId>) -> Stored<'_, ()>;
+
+    /// What operators did to a saga, oldest first.
+    fn audit(&self, saga: SagaId) -> Stored<'_, Vec<AuditRow>>;
+
+    /// Registers definitions, and returns what was registered before under the same name and version but another fingerprint:
+    /// none of those is overwritten.
+    fn register(&self, definitions: Vec<DefinitionRow>) -> Stored<'_, Vec<DefinitionRow>>;
+
+    /// A registered definition.
+    fn definition(&self, name: DefinitionName, version: u32) -> Stored<'_, Option<DefinitionRow>>;
+
+    /// Deletes the journals of sagas that ended before `ended`, at most `limit` of them, and says how many; a row per saga stays
+    /// to answer late starts under its key until `keys`, when the row goes as well. Sagas that have not ended are never touched.
+    fn purge(&self, ended: Millis, keys: Millis, limit: u32) -> Stored<'_, u64>;
+}
+
+/// The number of a process's claim on a store; a batch under an older one than the newest is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub i64);
+
+/// Why a store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached or does not answer; nothing was written. Try again.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The connection was lost while committing: it may be written, or not.
+    #[error("the store did not say whether it committed: {0}")]
+    Ambiguous(String),
+    /// Another process has raised its incarnation: this one owns nothing any more.
+    #[error("another process has taken over this store")]
+    Fenced,
+    /// A journal row of that saga and number is there already.
+    #[error("saga {saga} already has an entry that this batch would write")]
+    Conflict {
+        /// The saga, as far as the database names it.
+        saga: SagaId,
+    },
+    /// The database refuses this batch for its content: the same again would be refused again.
+    #[error("the store refuses what it was given: {0}")]
+    Refused(String),
+    /// The schema is not the one that this program knows.
+    #[error("{0}")]
+    Schema(String),
+    /// Another process has this store open.
+    #[error("{0}")]
+    InUse(String),
+    /// What was read cannot be what was written.
+    #[error("the store holds what it cannot: {0}")]
+    Corrupt(String),
+}
