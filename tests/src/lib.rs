@@ -1,1 +1,1 @@
-//! Under construction.
+//! What several of the test suites share; the suites themselves are files of `tests/`.
