@@ -280,6 +280,18 @@ impl SagaKey {
     }
 }
 
+impl StepName {
+    /// Stands for a name that could not be one, so that a declaration can go on and report all its mistakes.
+    pub(crate) fn stand_in(number: usize) -> Self {
+        Self(Arc::from(format!("step-{number}")))
+    }
+
+    /// The saga's own output, where it is shown beside steps.
+    pub(crate) fn output() -> Self {
+        Self(Arc::from(crate::definition::OUTPUT))
+    }
+}
+
 impl StepInstance {
     /// A step outside every fan-out.
     #[must_use]

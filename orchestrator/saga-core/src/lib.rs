@@ -5,15 +5,21 @@
 //! contracts needs this one alone.
 
 pub mod contract;
+pub mod definition;
+pub mod dsl;
 pub mod ids;
 pub mod payload;
+pub mod policy;
 pub mod wire;
 
 pub use contract::{Data, Is, Kind, Operation, Refusal, Signal, StepKind, Verdict, kind, refuse};
+pub use definition::{BuildError, BuildErrors, Definition, Description, Graph, Part};
+pub use dsl::{Cancelled, Confirmed, Handle, Saga, Scope, Trying};
 pub use ids::{
     BadName, ContractName, DefinitionName, IdempotencyKey, Millis, Namespace, ParticipantName, SHARDS, SagaId, SagaKey,
     ShardId, SignalId, StepInstance, StepName,
 };
 pub use payload::{Payload, PayloadHash};
+pub use policy::{OnExhausted, OnRefused, Policy, Retry, days, hours, minutes, seconds};
 pub use schemars;
 pub use wire::{Answer, Answering, Call, Participant, Phase};
