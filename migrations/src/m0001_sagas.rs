@@ -1,0 +1,125 @@
+//! Version 1: sagas, their journals, timers and inboxes, and the incarnation that fences writers.
+
+use sea_orm::{
+    DbBackend,
+    sea_query::{ColumnDef, ConditionalStatement, Expr, Index, IndexCreateStatement, Table},
+};
+use sea_orm_migration::prelude::*;
+
+pub(crate) struct Sagas;
+
+impl MigrationName for Sagas {
+    fn name(&self) -> &'static str {
+        "m0001_sagas"
+    }
+}
+
+#[expect(elided_lifetimes_in_paths, reason = "async_trait binds `'_` earlier than the trait does")]
+#[async_trait::async_trait]
+impl MigrationTrait for Sagas {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        sagas(manager).await?;
+        journal(manager).await?;
+        timers(manager).await?;
+        inbox(manager).await?;
+        let mut nodes = Table::create();
+        nodes
+            .table("nodes")
+            .col(ColumnDef::new("node").big_integer().not_null().primary_key())
+            .col(ColumnDef::new("incarnation").big_integer().not_null());
+        manager.create_table(nodes).await
+    }
+}
+
+/// `retention` is null for a saga that must be kept, 1 for one that may be purged, 2 for one of which only its key's row is left.
+async fn sagas(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let mut table = Table::create();
+    table
+        .table("sagas")
+        .col(ColumnDef::new("id").binary_len(16).not_null().primary_key())
+        .col(ColumnDef::new("namespace").string_len(64).not_null())
+        .col(ColumnDef::new("definition").string_len(64).not_null())
+        .col(ColumnDef::new("version").big_integer().not_null())
+        .col(ColumnDef::new("saga_key").string_len(200).not_null())
+        .col(ColumnDef::new("payload_hash").binary_len(32).not_null())
+        .col(ColumnDef::new("parent_id").binary_len(16))
+        .col(ColumnDef::new("parent_step").string_len(255))
+        .col(ColumnDef::new("status").small_integer().not_null())
+        .col(ColumnDef::new("parked").big_integer().not_null())
+        .col(ColumnDef::new("attention").boolean().not_null())
+        .col(ColumnDef::new("updated").big_integer().not_null())
+        .col(ColumnDef::new("wakes").big_integer())
+        .col(ColumnDef::new("output").text())
+        .col(ColumnDef::new("started").big_integer().not_null())
+        .col(ColumnDef::new("retention").small_integer());
+    manager.create_table(table).await?;
+    // The key stands first, so that a list by key alone finds its place in this index too.
+    let key = index("sagas_key", &["saga_key", "definition", "namespace"]).unique().take();
+    manager.create_index(key).await?;
+    manager.create_index(index("sagas_by_status", &["status", "id"])).await?;
+    manager.create_index(index("sagas_by_definition", &["definition", "status", "id"])).await?;
+    partial(manager, index("sagas_parked", &["id"]), "parked > 0").await?;
+    partial(manager, index("sagas_attention", &["id"]), "attention").await?;
+    partial(manager, index("sagas_retention", &["retention", "updated"]), "retention IS NOT NULL").await
+}
+
+fn index(name: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
+    let mut index = Index::create();
+    index.name(name).table("sagas");
+    for column in columns {
+        index.col(*column);
+    }
+    index
+}
+
+/// An index over the few rows that fit `condition`; over all rows where the database has no partial indexes.
+async fn partial(
+    manager: &SchemaManager<'_>, mut index: IndexCreateStatement, condition: &'static str,
+) -> Result<(), DbErr> {
+    if manager.get_database_backend() != DbBackend::MySql {
+        index.and_where(Expr::cust(condition));
+    }
+    manager.create_index(index).await
+}
+
+/// Ordered by rowid on SQLite: batches append whole pages and touch a small index, which writes half of what a table
+/// clustered by saga does (each of its sagas' pages, for one row).
+async fn journal(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let mut table = Table::create();
+    table
+        .table("journal")
+        .col(ColumnDef::new("saga_id").binary_len(16).not_null())
+        .col(ColumnDef::new("seq").big_integer().not_null())
+        .col(ColumnDef::new("at").big_integer().not_null())
+        .col(ColumnDef::new("entry").blob().not_null())
+        .primary_key(Index::create().col("saga_id").col("seq"));
+    manager.create_table(table).await
+}
+
+async fn timers(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let mut table = Table::create();
+    table
+        .table("timers")
+        .col(ColumnDef::new("saga_id").binary_len(16).not_null())
+        .col(ColumnDef::new("name").string_len(320).not_null())
+        .col(ColumnDef::new("due").big_integer().not_null())
+        .col(ColumnDef::new("attempt").big_integer().not_null())
+        .primary_key(Index::create().col("saga_id").col("name"));
+    if manager.get_database_backend() == DbBackend::Sqlite {
+        table.extra("WITHOUT ROWID");
+    }
+    manager.create_table(table).await?;
+    manager.create_index(Index::create().name("timers_due").table("timers").col("due").take()).await
+}
+
+/// Its ids are never used twice (AUTOINCREMENT on SQLite): a row is deleted by its id, perhaps long after it was read.
+async fn inbox(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let mut table = Table::create();
+    table
+        .table("inbox")
+        .col(ColumnDef::new("id").big_integer().not_null().auto_increment().primary_key())
+        .col(ColumnDef::new("saga_id").binary_len(16).not_null())
+        .col(ColumnDef::new("at").big_integer().not_null())
+        .col(ColumnDef::new("message").blob().not_null());
+    manager.create_table(table).await
+}
