@@ -10,9 +10,6 @@ pub const SHARDS: u16 = 1024;
 /// The longest name of a definition, step, participant, operation or signal, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
-/// The longest business key of a saga or an effect, in bytes.
-pub const KEY_BYTES_MAX: usize = 200;
-
 /// A running or ended saga: a UUIDv7 whose last ten bits are its shard.
 ///
 /// ```
@@ -222,7 +219,7 @@ names! {
     /// A step where it stands in its fan-outs, as in `lines[3].restock`: unique in its saga, and the barrier's key beside it.
     StepInstance "step instance" INSTANCE_BYTES_MAX "step names, `.` and `[index]`", |c| plain(c) || matches!(c, '.' | '[' | ']');
     /// The caller's own name for a saga, as in an order's number: one saga for each (namespace, definition, key).
-    SagaKey "saga's key" KEY_BYTES_MAX "characters that can be printed", printable;
+    SagaKey "saga's key" INSTANCE_BYTES_MAX "characters that can be printed", printable;
     /// What a third party knows an effect by: the same for every attempt, for ever.
     IdempotencyKey "idempotency key" INSTANCE_BYTES_MAX "characters that can be printed", printable;
     /// A signal's own id: the same in every re-send, and in its verdict.
@@ -273,6 +270,16 @@ impl SignalId {
 }
 
 impl SagaKey {
+    /// The key of the saga that takes back an effect: the effect's own.
+    pub(crate) fn of_effect(key: &IdempotencyKey) -> Self {
+        Self(key.0.clone())
+    }
+
+    /// The key of the saga that undoes a child.
+    pub(crate) fn of_undo(parent: SagaId, step: &StepInstance) -> Self {
+        Self(Arc::from(format!("{parent}/{step}/undo")))
+    }
+
     /// The key of a child: its parent and the step instance it stands at.
     #[must_use]
     pub fn of_child(parent: SagaId, step: &StepInstance) -> Self {
@@ -290,6 +297,11 @@ impl StepName {
     pub(crate) fn output() -> Self {
         Self(Arc::from(crate::definition::OUTPUT))
     }
+
+    /// The saga itself, where it is shown beside steps.
+    pub(crate) fn saga() -> Self {
+        Self(Arc::from(crate::definition::SAGA))
+    }
 }
 
 impl StepInstance {
@@ -299,10 +311,9 @@ impl StepInstance {
         Self(name.0.clone())
     }
 
-    /// A step within item `index` of the fan-out `outer`.
-    #[must_use]
-    pub fn within(outer: &Self, index: u32, name: &StepName) -> Self {
-        Self(Arc::from(format!("{outer}[{index}].{name}")))
+    /// A step behind the items of the fan-outs around it, as in `lines[3].restock`; `items` names each fan-out and the item's index.
+    pub(crate) fn in_items(items: &str, name: &StepName) -> Self {
+        Self(Arc::from(format!("{items}{name}")))
     }
 
     /// The step's name: what stands behind the last dot.

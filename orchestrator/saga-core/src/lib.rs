@@ -4,17 +4,26 @@
 //! and whenever it is read. The shell is the crate `tercet`; participants are written with `tercet-participant`; a crate of
 //! contracts needs this one alone.
 
+pub mod command;
 pub mod contract;
+mod decide;
 pub mod definition;
 pub mod dsl;
+pub mod entry;
+pub mod event;
 pub mod ids;
 pub mod payload;
 pub mod policy;
+pub mod state;
 pub mod wire;
 
+pub use command::{Command, Delivery, deliveries, outstanding};
 pub use contract::{Data, Is, Kind, Operation, Refusal, Signal, StepKind, Verdict, kind, refuse};
+pub use decide::{Illegal, Starting, choices, decide, start};
 pub use definition::{BuildError, BuildErrors, Definition, Description, Graph, Part};
 pub use dsl::{Cancelled, Confirmed, Handle, Saga, Scope, Trying};
+pub use entry::{Entry, Fact};
+pub use event::{Action, Answered, Choice, Event, Operated, Sender, Signalled, Timer, What};
 pub use ids::{
     BadName, ContractName, DefinitionName, IdempotencyKey, Millis, Namespace, ParticipantName, SHARDS, SagaId, SagaKey,
     ShardId, SignalId, StepInstance, StepName,
@@ -22,4 +31,5 @@ pub use ids::{
 pub use payload::{Payload, PayloadHash};
 pub use policy::{OnExhausted, OnRefused, Policy, Retry, days, hours, minutes, seconds};
 pub use schemars;
+pub use state::{Life, State, Status, StepState, apply};
 pub use wire::{Answer, Answering, Call, Participant, Phase};

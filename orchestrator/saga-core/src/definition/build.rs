@@ -159,6 +159,9 @@ impl std::error::Error for BuildErrors {}
 /// The name under which a failed output is shown and resolved.
 pub(crate) const OUTPUT: &str = "output";
 
+/// The name under which a saga that cannot be handled is shown and resolved.
+pub(crate) const SAGA: &str = "saga";
+
 pub(super) fn build(draft: Draft, output: Mapper, input: Checked, answer: Checked) -> Result<Arc<Graph>, BuildErrors> {
     let mut errors = draft.errors.clone();
     let name = draft.name.parse::<DefinitionName>();
@@ -204,7 +207,7 @@ fn check_whole(draft: &Draft, errors: &mut Vec<BuildError>) {
         if !names.insert(&node.name) {
             errors.push(BuildError::Duplicate { step: node.name.clone() });
         }
-        if node.name.as_str() == OUTPUT {
+        if [OUTPUT, SAGA].contains(&node.name.as_str()) {
             errors.push(BuildError::Reserved { step: node.name.clone() });
         }
     }

@@ -4,8 +4,8 @@ mod build;
 mod describe;
 mod plan;
 
-pub(crate) use build::OUTPUT;
 pub use build::{BuildError, BuildErrors};
+pub(crate) use build::{OUTPUT, SAGA};
 pub use describe::{Description, Reads, StepDescription};
 pub(crate) use plan::Plan;
 

@@ -1,7 +1,10 @@
 //! What follows from a graph's edges: chains of enclosing scopes, what a step waits for, what is undone before what.
 
-use super::{Graph, Mapper, Node, NodeId};
-use crate::dsl::{From, Source};
+use super::{Mapper, Node, NodeId};
+use crate::{
+    ContractName,
+    dsl::{From, Source},
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Derived once when a definition is built.
@@ -11,6 +14,12 @@ pub(crate) struct Plan {
     pub(crate) by_name: BTreeMap<String, NodeId>,
     /// For each step the branches and fan-outs around it, outermost first.
     pub(crate) chains: Vec<Vec<NodeId>>,
+    /// Steps outside every scope.
+    pub(crate) outer: Vec<NodeId>,
+    /// For each branch and fan-out the steps directly in it.
+    pub(crate) inner: Vec<Vec<NodeId>>,
+    /// For each step its operation's name.
+    pub(crate) contracts: Vec<Option<ContractName>>,
     /// For each step what must be there before it starts, its enclosing scope apart.
     pub(crate) needs: Vec<Vec<Source>>,
     /// For each step all steps that depend on it, at any distance: they are undone before it.
@@ -23,7 +32,13 @@ impl Plan {
         let chains: Vec<_> = nodes.iter().map(|node| chain(nodes, node.within)).collect();
         let needs: Vec<_> = nodes.iter().map(needs).collect();
         let dependents = dependents(nodes, &chains, &needs);
-        Self { by_name, chains, needs, dependents }
+        let standing_in = |scope: Option<NodeId>| -> Vec<NodeId> {
+            (0..).zip(nodes).filter(|(_, node)| node.within == scope).map(|(id, _)| id).collect()
+        };
+        let outer = standing_in(None);
+        let inner = (0..).zip(nodes).map(|(id, _)| standing_in(Some(id))).collect();
+        let contracts = nodes.iter().map(|node| node.contract.as_ref()?.parse().ok()).collect();
+        Self { by_name, chains, outer, inner, contracts, needs, dependents }
     }
 
     /// The scopes around what `from` names, outermost first.
@@ -76,13 +91,4 @@ fn dependents(nodes: &[Node], chains: &[Vec<NodeId>], needs: &[Vec<Source>]) -> 
         }
     }
     all
-}
-
-impl Graph {
-    /// The enclosing scopes that `source` must be read through from a step within `chain`: those beyond the common ones.
-    pub(crate) fn beyond(&self, chain: &[NodeId], from: From) -> Vec<NodeId> {
-        let theirs = self.plan.chain_of(from);
-        let common = chain.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
-        theirs[common..].to_vec()
-    }
 }
