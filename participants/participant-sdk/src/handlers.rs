@@ -5,7 +5,7 @@ use crate::{
     outcome::{Closing, Found, Handed, Outcome, Settled, Voided},
 };
 use std::future::Future;
-use tercet_core::{Call, Operation, kind};
+use tercet_core::{Call, Kind, Operation, kind};
 
 /// Try, confirm, cancel on the participant's own database.
 ///
@@ -46,14 +46,19 @@ pub trait Compensable<O: Operation<Kind = kind::Compensable>, D: Database = SeaO
     ) -> impl Future<Output = Outcome<()>> + Send;
 }
 
+/// The kinds of operation that are undone when a saga aborts: tcc and compensable.
+pub trait Undone: Kind {}
+impl Undone for kind::Tcc {}
+impl Undone for kind::Compensable {}
+
 /// A tcc or compensable whose effect lies with a third party: a waybill, a booking.
 ///
 /// The barrier's `intent` is committed before the first call leaves, so a cancel always finds it and always runs. The calls are
 /// made outside of any transaction, always under `cx.key`, and may be made more than once: the third party must take a
-/// repeated key for the same effect.
-pub trait Remote<O: Operation, D: Database = SeaOrm>: Send + Sync + 'static {
-    /// Makes the effect at the third party under `cx.key`. A timeout is [`retry`](crate::retry) here: the key makes a second call safe.
-    fn make(&self, cx: &Call, request: O::Request) -> impl Future<Output = Outcome<O::Reply>> + Send;
+/// repeated key for the same effect, and give the same answer again.
+pub trait Remote<O: Operation<Kind: Undone>, D: Database = SeaOrm>: Send + Sync + 'static {
+    /// Makes the effect at the third party under `cx.key`. A cancel that found nothing to void asks it, too.
+    fn make(&self, cx: &Call, request: O::Request) -> impl Future<Output = Handed<O::Reply>> + Send;
 
     /// Makes it final; for a compensable it is never asked.
     fn confirm(&self, cx: &Call, request: O::Request, reply: O::Reply) -> impl Future<Output = Outcome<()>> + Send;
@@ -63,12 +68,12 @@ pub trait Remote<O: Operation, D: Database = SeaOrm>: Send + Sync + 'static {
         &self, cx: &Call, request: O::Request, reply: Option<O::Reply>,
     ) -> impl Future<Output = Outcome<Voided>> + Send;
 
-    /// Books the change in the participant's own database, in the transaction that moves the barrier's row: `Done` after the
-    /// effect was made, `Closed` after it was voided.
+    /// Books the change in the participant's own database, in the transaction that moves the barrier's row; `cx.phase` says which
+    /// change it is: `Try` after the effect was made, `Confirm` after it was made final, `Cancel` after it was voided.
     fn record(
-        &self, tx: &D::Tx, cx: &Call, request: O::Request, settled: Settled<&O::Reply>,
+        &self, tx: &D::Tx, cx: &Call, request: O::Request, reply: Option<O::Reply>,
     ) -> impl Future<Output = Outcome<()>> + Send {
-        let _ = (tx, cx, request, settled);
+        let _ = (tx, cx, request, reply);
         async { Ok(()) }
     }
 }
@@ -104,7 +109,7 @@ pub trait Pivot<O: Operation<Kind = kind::Pivot>, D: Database = SeaOrm>: Send + 
     /// Books what was learnt, in the transaction that moves the barrier's row. An error commits nothing; what was learnt is then
     /// learnt again by a query.
     fn record(
-        &self, tx: &D::Tx, cx: &Call, request: O::Request, settled: Settled<&O::Reply>,
+        &self, tx: &D::Tx, cx: &Call, request: O::Request, settled: Settled<O::Reply>,
     ) -> impl Future<Output = Outcome<()>> + Send {
         let _ = (tx, cx, request, settled);
         async { Ok(()) }
@@ -131,7 +136,7 @@ pub trait External<O: Operation<Kind = kind::External>, D: Database = SeaOrm>: S
 
     /// See [`Pivot::record`].
     fn record(
-        &self, tx: &D::Tx, cx: &Call, request: O::Request, settled: Settled<&O::Reply>,
+        &self, tx: &D::Tx, cx: &Call, request: O::Request, settled: Settled<O::Reply>,
     ) -> impl Future<Output = Outcome<()>> + Send {
         let _ = (tx, cx, request, settled);
         async { Ok(()) }

@@ -115,6 +115,17 @@ impl<T> Handed<T> {
         Self::NotSent { after: None, reason: reason.into() }
     }
 
+    /// The same, with another reply.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Handed<U> {
+        match self {
+            Self::Done(reply) => Handed::Done(change(reply)),
+            Self::Refused(refusal) => Handed::Refused(refusal),
+            Self::Pending(note) => Handed::Pending(note),
+            Self::NotSent { after, reason } => Handed::NotSent { after, reason },
+            Self::Unknown { reason } => Handed::Unknown { reason },
+        }
+    }
+
     /// Nobody knows.
     pub fn unknown(reason: impl Into<String>) -> Self {
         Self::Unknown { reason: reason.into() }
@@ -145,6 +156,17 @@ impl<T> Found<T> {
         Self::Refused(Refusal::new(code, message))
     }
 
+    /// The same, with another reply.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Found<U> {
+        match self {
+            Self::Done(reply) => Found::Done(change(reply)),
+            Self::Refused(refusal) => Found::Refused(refusal),
+            Self::Absent => Found::Absent,
+            Self::Pending(note) => Found::Pending(note),
+            Self::Unknown { reason } => Found::Unknown { reason },
+        }
+    }
+
     /// Still at it, with a note.
     pub fn pending(note: &(impl Serialize + ?Sized)) -> Self {
         Self::Pending(note_of(note))
@@ -173,6 +195,16 @@ pub enum Closing<T> {
 }
 
 impl<T> Closing<T> {
+    /// The same, with another reply.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Closing<U> {
+        match self {
+            Self::Closed => Closing::Closed,
+            Self::Done(reply) => Closing::Done(change(reply)),
+            Self::Absent => Closing::Absent,
+            Self::Unknown { reason } => Closing::Unknown { reason },
+        }
+    }
+
     /// No usable answer.
     pub fn unknown(reason: impl Into<String>) -> Self {
         Self::Unknown { reason: reason.into() }
@@ -190,6 +222,17 @@ pub enum Settled<T> {
     Pending(Payload),
     /// The key is unusable from now on, and nothing was done under it.
     Closed,
+}
+
+impl<T> Settled<T> {
+    pub(crate) fn try_map<U, E>(self, change: impl FnOnce(T) -> Result<U, E>) -> Result<Settled<U>, E> {
+        Ok(match self {
+            Self::Done(reply) => Settled::Done(change(reply)?),
+            Self::Refused(refusal) => Settled::Refused(refusal),
+            Self::Pending(note) => Settled::Pending(note),
+            Self::Closed => Settled::Closed,
+        })
+    }
 }
 
 /// What a third party says when it is asked to void what may stand under a key.

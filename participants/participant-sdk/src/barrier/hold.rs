@@ -37,6 +37,15 @@ impl HoldState {
     }
 }
 
+/// What sort of operation a hold is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sort {
+    /// A compensable: no confirm.
+    pub compensable: bool,
+    /// Its effect lies with a third party.
+    pub remote: bool,
+}
+
 /// A tcc's or compensable's row, with each phase's stored answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
@@ -48,6 +57,8 @@ pub struct Hold {
     pub forgotten: Option<Millis>,
     /// A compensable's: it ends as `tried`, and may age there once the saga has ended.
     pub compensable: bool,
+    /// Its effect lies with a third party: a cancel always runs.
+    pub remote: bool,
     /// A cancel has begun: no remote call is started from now on.
     pub barred: bool,
     /// The try's answer.
@@ -93,12 +104,13 @@ impl Outcome {
 impl Hold {
     /// The row of a step that has just begun.
     #[must_use]
-    pub fn begun(compensable: bool, now: Millis) -> Self {
+    pub fn begun(sort: Sort, now: Millis) -> Self {
         Self {
             state: HoldState::Intent,
             moved: now,
             forgotten: None,
-            compensable,
+            compensable: sort.compensable,
+            remote: sort.remote,
             barred: false,
             try_answer: None,
             confirm_answer: None,
@@ -108,12 +120,14 @@ impl Hold {
 
     /// What to do with a call of that phase, `row` being what was found under lock.
     #[must_use]
-    pub fn plan(row: Option<&Self>, phase: Phase, compensable: bool, now: Millis) -> Plan {
+    pub fn plan(row: Option<&Self>, phase: Phase, sort: Sort, now: Millis) -> Plan {
         match phase {
             Phase::Try => Self::plan_try(row),
-            Phase::Confirm if compensable => Plan::Say(Answer::refused("no_confirm", "a compensable has no confirm")),
+            Phase::Confirm if sort.compensable => {
+                Plan::Say(Answer::refused("no_confirm", "a compensable has no confirm"))
+            }
             Phase::Confirm => Self::plan_confirm(row),
-            Phase::Cancel => Self::plan_cancel(row, compensable, now),
+            Phase::Cancel => Self::plan_cancel(row, sort, now),
             Phase::Query | Phase::Close => Plan::Say(Answer::retry(format!("this kind of operation has no {phase}"))),
             Phase::Forget => Plan::Say(nothing_to_say()),
         }
@@ -145,9 +159,9 @@ impl Hold {
         }
     }
 
-    fn plan_cancel(row: Option<&Self>, compensable: bool, now: Millis) -> Plan {
+    fn plan_cancel(row: Option<&Self>, sort: Sort, now: Millis) -> Plan {
         let Some(row) = row else {
-            return Self::begun(compensable, now).blocked(now);
+            return Self::begun(sort, now).blocked(now);
         };
         match (row.state, &row.cancel_answer) {
             (HoldState::Confirmed, _) => {
@@ -155,6 +169,7 @@ impl Hold {
             }
             (_, Some(answer)) => Plan::Say(answer.clone()),
             (HoldState::Intent | HoldState::Tried, None) => Plan::Run,
+            (HoldState::Refused, None) if row.remote => Plan::Run,
             (HoldState::Refused | HoldState::Blocked | HoldState::Cancelled, None) => row.clone().blocked(now),
         }
     }
@@ -190,7 +205,7 @@ impl Hold {
             _ => &mut self.try_answer,
         };
         *slot = Some(answer.clone());
-        if state != self.state {
+        if self.state != state {
             self.state = state;
             self.moved = now;
         }

@@ -154,8 +154,8 @@ pub trait Outbox {
     ///
     /// # Errors
     /// As for [`Outbox::start`].
-    fn complete<O: Operation<Reply: Sync>>(
-        &self, ticket: &Ticket, verdict: Result<&O::Reply, Refusal>, now: Millis,
+    fn complete<O: Operation>(
+        &self, ticket: &Ticket, verdict: Result<O::Reply, Refusal>, now: Millis,
     ) -> impl Future<Output = Result<Completed, OutboxError>> + Send;
 }
 
@@ -184,11 +184,11 @@ impl<X: Tx> Outbox for X {
         Ok(self.queue(&Message::Signal(told)).await?)
     }
 
-    async fn complete<O: Operation<Reply: Sync>>(
-        &self, ticket: &Ticket, verdict: Result<&O::Reply, Refusal>, now: Millis,
+    async fn complete<O: Operation>(
+        &self, ticket: &Ticket, verdict: Result<O::Reply, Refusal>, now: Millis,
     ) -> Result<Completed, OutboxError> {
         let verdict = match verdict {
-            Ok(reply) if ticket.phase == Phase::Try => Ok(encoded(reply)?),
+            Ok(reply) if ticket.phase == Phase::Try => Ok(encoded(&reply)?),
             Ok(_) => Ok(Payload::null()),
             Err(refusal) => Err(refusal),
         };
