@@ -1,6 +1,16 @@
 //! The store: one transaction for many sagas, and the few reads that an engine needs.
 //!
-//! Nothing here scans sagas that wait or have ended: every read goes by key, by due time, or by page.
+//! Nothing here scans sagas that wait or have ended: every read goes by key, by due time, or by page ([`Store::counts`]
+//! alone walks an index of them all). Bodies: [`SqliteStore`], [`MemoryStore`]; [`conformance`] holds both to the same.
+
+mod check;
+pub mod conformance;
+pub mod limit;
+pub mod memory;
+mod sqlite;
+
+pub use memory::MemoryStore;
+pub use sqlite::{SqliteOptions, SqliteStore};
 
 use std::{future::Future, pin::Pin};
 use tercet_core::{DefinitionName, Millis, Namespace, PayloadHash, SagaId, SagaKey, StepInstance};
@@ -21,6 +31,17 @@ pub enum SagaStatus {
     Confirmed,
     /// Ended: aborted, and nothing left over.
     Cancelled,
+}
+
+impl SagaStatus {
+    /// Every status, in the order of a saga's life.
+    pub const ALL: [Self; 5] = [Self::Trying, Self::Confirming, Self::Cancelling, Self::Confirmed, Self::Cancelled];
+
+    /// Nothing happens to the saga any more.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Cancelled)
+    }
 }
 
 /// A saga's row: the cached projection of its journal that lists are made of. Written only when it changes.
@@ -63,6 +84,14 @@ pub struct Projection {
     pub output: Option<String>,
 }
 
+impl Projection {
+    /// The saga has ended and nobody's attention is asked for: its journal may go once it is old enough.
+    #[must_use]
+    pub fn may_be_purged(&self) -> bool {
+        self.status.is_end() && self.parked == 0 && !self.attention
+    }
+}
+
 /// One journal row. `seq` starts at 1 and has no gaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalRow {
@@ -74,6 +103,13 @@ pub struct JournalRow {
     pub at: Millis,
     /// The entry's JSON.
     pub entry: Vec<u8>,
+}
+
+/// Whether `journal` holds these entries, the same to the byte: what tells a batch that was written after all, though the
+/// answer to its commit was lost, from another owner's entries under the same numbers.
+#[must_use]
+pub fn holds(journal: &[JournalRow], entries: &[JournalRow]) -> bool {
+    entries.iter().all(|entry| journal.get(entry.seq.wrapping_sub(1) as usize) == Some(entry))
 }
 
 /// What a durable timer is for, within its saga; the text is the engine's.
@@ -144,6 +180,8 @@ pub struct Start {
 }
 
 /// What is written for one saga that is there already. All of a batch is written, or nothing of it.
+///
+/// A batch may hold several changes of one saga; they count in their order, and the last projection stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Journal rows to append, in order.
@@ -227,17 +265,22 @@ pub struct Count {
 /// Where an engine's journal, timers and inbox are kept.
 ///
 /// [`commit`](Self::commit) is the only way that anything about a saga is written, but for [`deliver`](Self::deliver) and
-/// retry timers. When it returns `Ok`, the batch is on disk; when it returns [`StoreError::Ambiguous`], nobody knows, and the
-/// caller forgets the batch's sagas and reads them again.
+/// retry timers. When it returns `Ok`, the batch is on disk; when it returns [`StoreError::Ambiguous`], nobody knows: the
+/// caller raises its incarnation, forgets the batch's sagas and reads them again; [`holds`] tells whether an entry found
+/// there is its own. With any other error nothing of the batch was written.
+///
+/// A write that was begun goes on when its future is dropped.
 pub trait Store: Send + Sync + 'static {
     /// Writes a batch in one transaction, after checking that `as_node` is still the newest incarnation. The answers are in the
-    /// order of its starts. A start whose key is taken writes nothing; the rest of the batch stands.
+    /// order of its starts. A start whose key is taken writes nothing; the rest of the batch stands. Of two starts under one key
+    /// the first wins. A start sent again (after an ambiguous commit, say) is answered [`Started::Taken`] by its own id.
     fn commit(&self, as_node: Incarnation, batch: Batch) -> Stored<'_, Vec<Started>>;
 
     /// Raises this process's incarnation above every one before it: at the start, and after an ambiguous commit.
     fn raise_incarnation(&self) -> Stored<'_, Incarnation>;
 
-    /// The journals of these sagas, each in order, in the order asked; empty for one that is not known.
+    /// The journals of these sagas, each in order, in the order asked; empty for one that is not known or was purged. A journal
+    /// with a gap is [`StoreError::Corrupt`].
     fn journals(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<Vec<JournalRow>>>;
 
     /// A saga's row.
@@ -249,7 +292,8 @@ pub trait Store: Send + Sync + 'static {
     /// Sagas that fit, newest id first, at most `limit`, from below `before`.
     fn list(&self, filter: Filter, before: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaRow>>;
 
-    /// How many sagas there are of each kind.
+    /// How many sagas there are of each kind, by definition and status. It walks an index of all sagas: for a page that somebody
+    /// looks at, not for a loop.
     fn counts(&self) -> Stored<'_, Vec<Count>>;
 
     /// Ids of sagas that have not ended, oldest first, at most `limit`, from above `after`: what a restart walks through.
@@ -283,8 +327,10 @@ pub trait Store: Send + Sync + 'static {
     /// A registered definition.
     fn definition(&self, name: DefinitionName, version: u32) -> Stored<'_, Option<DefinitionRow>>;
 
-    /// Deletes the journals of sagas that ended before `ended`, at most `limit` of them, and says how many; a row per saga stays
-    /// to answer late starts under its key until `keys`, when the row goes as well. Sagas that have not ended are never touched.
+    /// Deletes the journals of sagas that ended before `ended` (and did not change since), at most `limit` of them, and says how
+    /// many: call again while it says `limit`. The saga's row stays to answer late starts under its key until `keys`, when it
+    /// goes as well; what operators did stays for ever. A saga that has not ended, has a parked step or asks for attention is
+    /// never touched, however old.
     fn purge(&self, ended: Millis, keys: Millis, limit: u32) -> Stored<'_, u64>;
 }
 
@@ -304,15 +350,19 @@ pub enum StoreError {
     /// Another process has raised its incarnation: this one owns nothing any more.
     #[error("another process has taken over this store")]
     Fenced,
-    /// A journal row of that saga and number is there already.
+    /// A journal row of that saga and number is there already, or another saga has its id; nothing was written. Not a bug: drop
+    /// the saga from memory, check ownership, read it anew.
     #[error("saga {saga} already has an entry that this batch would write")]
     Conflict {
-        /// The saga, as far as the database names it.
+        /// One saga that it concerns.
         saga: SagaId,
     },
     /// The database refuses this batch for its content: the same again would be refused again.
     #[error("the store refuses what it was given: {0}")]
     Refused(String),
+    /// The database cannot be opened as it is: no such file, no right to it, not a database. The text says what to do.
+    #[error("{0}")]
+    Unusable(String),
     /// The schema is not the one that this program knows.
     #[error("{0}")]
     Schema(String),

@@ -1,0 +1,174 @@
+//! One transaction for a batch: the fence, the starts, then all rows of a table in one statement.
+
+use super::{
+    SqliteFile, end, errors,
+    rows::{self, Rows},
+    writes,
+};
+use crate::store::{Batch, Change, Incarnation, Projection, SagaRow, Start, Started, StoreError, TimerChange, check};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use tercet_core::{PayloadHash, SagaId};
+
+pub(super) async fn commit(file: &SqliteFile, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
+    check::sound(&batch)?;
+    let numbers: Vec<_> = batch.changes.iter().flat_map(|c| &c.entries).map(|e| (e.saga, e.seq)).collect();
+    let tx = file.begin().await?;
+    let done = write(&tx, as_node, batch).await;
+    match end(tx, done).await {
+        Err(StoreError::Conflict { saga }) => Err(StoreError::Conflict { saga: culprit(file, saga, &numbers).await? }),
+        ended => ended,
+    }
+}
+
+async fn write(tx: &DatabaseTransaction, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
+    writes::fence(tx, as_node).await?;
+    let (started, winners) = begin_sagas(tx, batch.starts).await?;
+    let mut all = Gathered::default();
+    winners.into_iter().for_each(|start| all.start(start));
+    batch.changes.into_iter().for_each(|change| all.change(change));
+    all.write(tx).await?;
+    Ok(started)
+}
+
+/// What a batch comes to, table by table.
+struct Gathered {
+    entries: Rows<4>,
+    first: Option<SagaId>,
+    projections: BTreeMap<SagaId, Projection>,
+    timers: Vec<TimerChange>,
+    taken: Rows<1>,
+    put: Rows<3>,
+    audit: Rows<5>,
+}
+
+impl Default for Gathered {
+    fn default() -> Self {
+        Self {
+            entries: Rows::new(),
+            first: None,
+            projections: BTreeMap::new(),
+            timers: Vec::new(),
+            taken: Rows::new(),
+            put: Rows::new(),
+            audit: Rows::new(),
+        }
+    }
+}
+
+impl Gathered {
+    fn start(&mut self, start: Start) {
+        self.first.get_or_insert(start.row.id);
+        start.entries.into_iter().map(rows::journal).for_each(|row| self.entries.push(row));
+        self.timers.extend(start.timers.into_iter().map(TimerChange::Set));
+    }
+
+    fn change(&mut self, change: Change) {
+        if let Some(entry) = change.entries.first() {
+            self.first.get_or_insert(entry.saga);
+        }
+        change.entries.into_iter().map(rows::journal).for_each(|row| self.entries.push(row));
+        self.projections.extend(change.projection);
+        self.timers.extend(change.timers);
+        change.taken.into_iter().map(rows::inbox_id).for_each(|row| self.taken.push(row));
+        change.put.into_iter().map(rows::inbox).for_each(|row| self.put.push(row));
+        change.audit.into_iter().map(rows::audit).for_each(|row| self.audit.push(row));
+    }
+
+    async fn write(self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
+        let conflict = |error: DbErr| match self.first {
+            Some(saga) if errors::is_taken(&error) => StoreError::Conflict { saga },
+            _ => errors::failed(error),
+        };
+        self.entries.execute(tx, rows::JOURNAL, "").await.map_err(conflict)?;
+        project(tx, self.projections).await?;
+        rows::change_timers(tx, self.timers).await?;
+        let (delete, close) = rows::INBOX_DELETE;
+        self.taken.execute(tx, delete, close).await.map_err(errors::failed)?;
+        self.put.execute(tx, rows::INBOX, "").await.map_err(errors::failed)?;
+        self.audit.execute(tx, rows::AUDIT, "").await.map_err(errors::failed)?;
+        Ok(())
+    }
+}
+
+async fn project(tx: &DatabaseTransaction, changed: BTreeMap<SagaId, Projection>) -> Result<(), StoreError> {
+    let sagas = changed.len() as u64;
+    let changed: Rows<8> = changed.into_iter().map(|(saga, now)| rows::projection(saga, now)).collect();
+    let (update, from) = rows::PROJECTION;
+    let found = changed.execute(tx, update, from).await.map_err(errors::failed)?;
+    if found == sagas {
+        Ok(())
+    } else {
+        Err(StoreError::Refused(format!("{} of the sagas that it would change are not there", sagas - found)))
+    }
+}
+
+/// Inserts the sagas whose keys are free, and says what became of each start, and which of them won.
+async fn begin_sagas(tx: &DatabaseTransaction, starts: Vec<Start>) -> Result<(Vec<Started>, Vec<Start>), StoreError> {
+    let mut order: Vec<usize> = (0..starts.len()).collect();
+    order.sort_by_key(|&i| key_of(&starts[i].row));
+    let sorted: Rows<16> = order.iter().map(|&i| rows::saga(&starts[i].row)).collect();
+    let mut new = HashSet::new();
+    for statement in sorted.statements(rows::SAGA.0, rows::SAGA.1) {
+        for row in tx.query_all_raw(statement).await.map_err(errors::failed)? {
+            new.insert(rows::id_from(row.try_get_by_index(0).map_err(errors::failed)?)?);
+        }
+    }
+    let wins: HashSet<usize> = order.into_iter().filter(|&i| new.remove(&starts[i].row.id)).collect();
+    let losers = starts.iter().enumerate().filter(|(i, _)| !wins.contains(i)).map(|(_, start)| &start.row);
+    let owners = owners(tx, losers).await?;
+    let outcome = |(i, start): (usize, &Start)| match owners.get(&owned_key(&start.row)) {
+        _ if wins.contains(&i) => Ok(Started::New),
+        Some(&(by, hash)) => Ok(Started::Taken { by, same_payload: hash == start.row.payload_hash }),
+        None => Err(StoreError::Conflict { saga: start.row.id }),
+    };
+    let started = starts.iter().enumerate().map(outcome).collect::<Result<_, _>>()?;
+    let winners = starts.into_iter().enumerate().filter(|(i, _)| wins.contains(i)).map(|(_, start)| start).collect();
+    Ok((started, winners))
+}
+
+/// A saga's key as its unique index has it.
+fn key_of(row: &SagaRow) -> (&str, &str, &str) {
+    (row.key.as_str(), row.definition.as_str(), row.namespace.as_str())
+}
+
+type OwnedKey = (String, String, String);
+
+fn owned_key(row: &SagaRow) -> OwnedKey {
+    let (key, definition, namespace) = key_of(row);
+    (key.to_owned(), definition.to_owned(), namespace.to_owned())
+}
+
+pub(super) const OWNERS: (&str, &str) = (
+    "SELECT saga_key, definition, namespace, id, payload_hash FROM sagas WHERE (saga_key, definition, namespace) IN (",
+    ")",
+);
+
+/// Who has the keys of these rows.
+async fn owners<'r>(
+    tx: &DatabaseTransaction, losers: impl Iterator<Item = &'r SagaRow>,
+) -> Result<HashMap<OwnedKey, (SagaId, PayloadHash)>, StoreError> {
+    let keys: Rows<3> = losers.map(key_of).map(|(k, d, n)| [k.into(), d.into(), n.into()] as [Value; 3]).collect();
+    let mut owners = HashMap::new();
+    for statement in keys.statements(OWNERS.0, OWNERS.1) {
+        for row in tx.query_all_raw(statement).await.map_err(errors::failed)? {
+            let (key, definition, namespace, id, hash): (String, String, String, Vec<u8>, Vec<u8>) =
+                row.try_get_many_by_index().map_err(errors::failed)?;
+            owners.insert((key, definition, namespace), (rows::id_from(id)?, rows::hash_from(hash)?));
+        }
+    }
+    Ok(owners)
+}
+
+pub(super) const CULPRIT: (&str, &str) = ("SELECT saga_id FROM journal WHERE (saga_id, seq) IN (", ") LIMIT 1");
+
+/// The saga whose entry was there before the batch, looked up once the batch is rolled back; else the one suspected.
+async fn culprit(file: &SqliteFile, suspect: SagaId, numbers: &[(SagaId, u32)]) -> Result<SagaId, StoreError> {
+    let numbers: Rows<2> = numbers.iter().map(|&(saga, seq)| [rows::id(saga), i64::from(seq).into()]).collect();
+    for statement in numbers.statements(CULPRIT.0, CULPRIT.1) {
+        if let Some(row) = file.readers.query_one_raw(statement).await.map_err(errors::failed)? {
+            return rows::id_from(row.try_get_by_index(0).map_err(errors::failed)?);
+        }
+    }
+    Ok(suspect)
+}

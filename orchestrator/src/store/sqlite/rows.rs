@@ -1,0 +1,213 @@
+//! Multi-row statements, and how rows stand in the tables.
+
+use super::errors;
+use crate::store::{
+    AuditRow, InboxId, InboxItem, JournalRow, Projection, SagaRow, SagaStatus, StoreError, TimerChange, TimerName,
+    TimerRow,
+};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
+use std::collections::BTreeMap;
+use tercet_core::{PayloadHash, SagaId};
+
+/// SQLite's limit on bound values in a statement.
+const BINDS_MAX: usize = 32_766;
+
+/// Beyond this many rows a statement gets no cheaper (measured).
+const ROWS_MAX: usize = 1_000;
+
+/// Rows of `N` columns for one `VALUES` list, or for several when a statement cannot hold them.
+pub(super) struct Rows<const N: usize>(Vec<Value>);
+
+impl<const N: usize> Rows<N> {
+    const PER_STATEMENT: usize = if BINDS_MAX / N < ROWS_MAX { BINDS_MAX / N } else { ROWS_MAX };
+
+    pub(super) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(super) fn push(&mut self, row: [Value; N]) {
+        self.0.extend(row);
+    }
+
+    /// Statements that read `before`, the list, `after`; together they hold every row, moved.
+    pub(super) fn statements(self, before: &str, after: &str) -> impl Iterator<Item = Statement> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let later = rest.split_off(rest.len().min(Self::PER_STATEMENT * N));
+            let values = std::mem::replace(&mut rest, later);
+            Some(Statement::from_sql_and_values(DbBackend::Sqlite, text::<N>(before, values.len() / N, after), values))
+        })
+    }
+
+    /// Runs them, and says how many rows of the database they touched.
+    pub(super) async fn execute(self, tx: &DatabaseTransaction, before: &str, after: &str) -> Result<u64, DbErr> {
+        let mut touched = 0;
+        for statement in self.statements(before, after) {
+            touched += tx.execute_raw(statement).await?.rows_affected();
+        }
+        Ok(touched)
+    }
+}
+
+impl<const N: usize> FromIterator<[Value; N]> for Rows<N> {
+    fn from_iter<I: IntoIterator<Item = [Value; N]>>(rows: I) -> Self {
+        Self(rows.into_iter().flatten().collect())
+    }
+}
+
+fn text<const N: usize>(before: &str, rows: usize, after: &str) -> String {
+    let row = format!("({})", ["?"; N].join(","));
+    let mut sql = String::with_capacity(before.len() + rows * (row.len() + 1) + after.len() + 8);
+    sql.push_str(before);
+    sql.push_str("VALUES ");
+    for i in 0..rows {
+        if i > 0 {
+            sql.push(',');
+        }
+        sql.push_str(&row);
+    }
+    sql.push_str(after);
+    sql
+}
+
+pub(super) fn id(saga: SagaId) -> Value {
+    saga.as_bytes().to_vec().into()
+}
+
+pub(super) fn id_from(bytes: Vec<u8>) -> Result<SagaId, StoreError> {
+    let id = <[u8; 16]>::try_from(bytes).map(SagaId::from_bytes);
+    id.map_err(|bytes| StoreError::Corrupt(format!("a saga's id of {} bytes", bytes.len())))
+}
+
+pub(super) fn hash_from(bytes: Vec<u8>) -> Result<PayloadHash, StoreError> {
+    let hash = <[u8; 32]>::try_from(bytes).map(PayloadHash);
+    hash.map_err(|bytes| StoreError::Corrupt(format!("a payload's hash of {} bytes", bytes.len())))
+}
+
+pub(super) const JOURNAL: &str = "INSERT INTO journal (saga_id, seq, at, entry) ";
+
+pub(super) fn journal(row: JournalRow) -> [Value; 4] {
+    [id(row.saga), i64::from(row.seq).into(), row.at.0.into(), row.entry.into()]
+}
+
+pub(super) const INBOX: &str = "INSERT INTO inbox (saga_id, at, message) ";
+
+pub(super) fn inbox(item: InboxItem) -> [Value; 3] {
+    [id(item.saga), item.at.0.into(), item.message.into()]
+}
+
+pub(super) const INBOX_DELETE: (&str, &str) = ("DELETE FROM inbox WHERE id IN (", ")");
+
+pub(super) fn inbox_id(id: InboxId) -> [Value; 1] {
+    [id.0.into()]
+}
+
+pub(super) const AUDIT: &str = "INSERT INTO audit (saga_id, at, actor, action, reason) ";
+
+pub(super) fn audit(row: AuditRow) -> [Value; 5] {
+    [id(row.saga), row.at.0.into(), row.actor.into(), row.action.into(), row.reason.into()]
+}
+
+pub(super) const SAGA: (&str, &str) = (
+    "INSERT INTO sagas (id, namespace, definition, version, saga_key, payload_hash, parent_id, parent_step, status, \
+     parked, attention, updated, wakes, output, started, retention) ",
+    " ON CONFLICT DO NOTHING RETURNING id",
+);
+
+pub(super) fn saga(row: &SagaRow) -> [Value; 16] {
+    let now = &row.projection;
+    let parent = row.parent.as_ref();
+    [
+        id(row.id),
+        row.namespace.as_str().into(),
+        row.definition.as_str().into(),
+        i64::from(row.version).into(),
+        row.key.as_str().into(),
+        row.payload_hash.0.to_vec().into(),
+        parent.map(|(saga, _)| saga.as_bytes().to_vec()).into(),
+        parent.map(|(_, step)| step.as_str().to_owned()).into(),
+        status(now.status).into(),
+        i64::from(now.parked).into(),
+        now.attention.into(),
+        now.updated.0.into(),
+        now.wakes.map(|at| at.0).into(),
+        now.output.clone().into(),
+        row.started.0.into(),
+        retention(now).into(),
+    ]
+}
+
+/// A saga of which only the key's row is left stays so, whatever is still said about it.
+pub(super) const PROJECTION: (&str, &str) = (
+    "UPDATE sagas SET status = v.column2, parked = v.column3, attention = v.column4, updated = v.column5, \
+     wakes = v.column6, output = v.column7, retention = CASE WHEN retention = 2 THEN 2 ELSE v.column8 END FROM (",
+    ") AS v WHERE sagas.id = v.column1",
+);
+
+pub(super) fn projection(saga: SagaId, now: Projection) -> [Value; 8] {
+    let retention = retention(&now);
+    [
+        id(saga),
+        status(now.status).into(),
+        i64::from(now.parked).into(),
+        now.attention.into(),
+        now.updated.0.into(),
+        now.wakes.map(|at| at.0).into(),
+        now.output.into(),
+        retention.into(),
+    ]
+}
+
+/// As it stands in the table; never to be renumbered.
+pub(super) const fn status(status: SagaStatus) -> i16 {
+    match status {
+        SagaStatus::Trying => 0,
+        SagaStatus::Confirming => 1,
+        SagaStatus::Cancelling => 2,
+        SagaStatus::Confirmed => 3,
+        SagaStatus::Cancelled => 4,
+    }
+}
+
+pub(super) fn status_from(code: i16) -> Result<SagaStatus, StoreError> {
+    let found = SagaStatus::ALL.into_iter().find(|&known| status(known) == code);
+    found.ok_or_else(|| StoreError::Corrupt(format!("a saga in status {code}")))
+}
+
+/// The journal of this saga may be purged.
+pub(super) const PURGEABLE: i16 = 1;
+
+fn retention(now: &Projection) -> Option<i16> {
+    now.may_be_purged().then_some(PURGEABLE)
+}
+
+pub(super) const TIMER: (&str, &str) = (
+    "INSERT INTO timers (saga_id, name, due, attempt) ",
+    " ON CONFLICT (saga_id, name) DO UPDATE SET due = excluded.due, attempt = excluded.attempt",
+);
+
+pub(super) const TIMER_DELETE: (&str, &str) = ("DELETE FROM timers WHERE (saga_id, name) IN (", ")");
+
+/// Writes what these changes come to: of several changes to one timer, the last.
+pub(super) async fn change_timers(tx: &DatabaseTransaction, changes: Vec<TimerChange>) -> Result<(), StoreError> {
+    let mut last: BTreeMap<(SagaId, TimerName), Option<TimerRow>> = BTreeMap::new();
+    for change in changes {
+        match change {
+            TimerChange::Set(timer) => last.insert((timer.saga, timer.name.clone()), Some(timer)),
+            TimerChange::Clear(saga, name) => last.insert((saga, name), None),
+        };
+    }
+    let (mut set, mut clear) = (Rows::<4>::new(), Rows::<2>::new());
+    for ((saga, name), timer) in last {
+        match timer {
+            Some(timer) => set.push([id(saga), name.0.into(), timer.due.0.into(), i64::from(timer.attempt).into()]),
+            None => clear.push([id(saga), name.0.into()]),
+        }
+    }
+    set.execute(tx, TIMER.0, TIMER.1).await.map_err(errors::failed)?;
+    clear.execute(tx, TIMER_DELETE.0, TIMER_DELETE.1).await.map_err(errors::failed)?;
+    Ok(())
+}
