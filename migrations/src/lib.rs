@@ -109,7 +109,7 @@ fn number(name: &str) -> u32 {
     name.trim_start_matches('m').split('_').next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// Applies what is missing, in one transaction that no other process can share; says so when it has to wait for one.
+/// Applies what is missing, in one transaction that no other process can share; waits for one that is at it.
 ///
 /// # Errors
 /// When the database is a newer program's, when another process migrates it for too long, or when it fails: nothing is applied.

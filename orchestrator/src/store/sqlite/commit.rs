@@ -117,10 +117,13 @@ async fn begin_sagas(tx: &DatabaseTransaction, starts: Vec<Start>) -> Result<(Ve
     let wins: HashSet<usize> = order.into_iter().filter(|&i| new.remove(&starts[i].row.id)).collect();
     let losers = starts.iter().enumerate().filter(|(i, _)| !wins.contains(i)).map(|(_, start)| &start.row);
     let owners = owners(tx, losers).await?;
-    let outcome = |(i, start): (usize, &Start)| match owners.get(&owned_key(&start.row)) {
-        _ if wins.contains(&i) => Ok(Started::New),
-        Some(&(by, hash)) => Ok(Started::Taken { by, same_payload: hash == start.row.payload_hash }),
-        None => Err(StoreError::Conflict { saga: start.row.id }),
+    let outcome = |(i, start): (usize, &Start)| {
+        if wins.contains(&i) {
+            return Ok(Started::New);
+        }
+        let owner = owners.get(&owned_key(&start.row));
+        let &(by, hash) = owner.ok_or(StoreError::Conflict { saga: start.row.id })?;
+        Ok(Started::Taken { by, same_payload: hash == start.row.payload_hash })
     };
     let started = starts.iter().enumerate().map(outcome).collect::<Result<_, _>>()?;
     let winners = starts.into_iter().enumerate().filter(|(i, _)| wins.contains(i)).map(|(_, start)| start).collect();

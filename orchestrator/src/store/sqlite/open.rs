@@ -95,7 +95,9 @@ async fn open(path: &Path, options: SqliteOptions, migrate: bool) -> Result<Sqli
     drop(file);
     let writer = connect(&path, 1, move |sqlite| writer_options(sqlite, options)).await?;
     if migrate {
-        tercet_migrations::migrate(&writer).await.map_err(schema)?;
+        let say =
+            || tracing::info!(path = %path.display(), "another process is migrating this database: waiting for it");
+        tercet_migrations::migrate_saying(&writer, say).await.map_err(schema)?;
     }
     tercet_migrations::check(&writer).await.map_err(schema)?;
     durable(&writer).await?;
