@@ -7,7 +7,10 @@ use crate::store::{
     limit,
 };
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value, sea_query::SqliteQueryBuilder};
-use std::path::Path;
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+};
 use tempfile::TempDir;
 
 crate::store_conformance!(async {
@@ -58,6 +61,49 @@ async fn what_was_acknowledged_is_there_when_the_file_is_opened_again() {
     let store = open(&file_in(&dir)).await.unwrap();
     assert_eq!(store.journals(vec![entry(1, 1).saga]).await.unwrap(), [[entry(1, 1)]]);
     assert!(store.raise_incarnation().await.unwrap() > node);
+}
+
+const CHILD: &str = "TERCET_TEST_WRITES_TO";
+
+/// The process that the next test kills: it writes entry after entry, and says after each that it is there.
+#[tokio::test]
+#[ignore = "a part of g10_what_was_acknowledged_survives_kill_9"]
+async fn writes_until_it_is_killed() {
+    let Some(path) = std::env::var_os(CHILD) else { return };
+    let store = open(Path::new(&path)).await.unwrap();
+    let node = store.raise_incarnation().await.unwrap();
+    let from = store.journals(vec![entry(1, 1).saga]).await.unwrap()[0].len() as u32;
+    for seq in from + 1.. {
+        store.commit(node, append(entry(1, seq))).await.unwrap();
+        println!("acknowledged {seq}");
+    }
+}
+
+#[tokio::test]
+async fn g10_what_was_acknowledged_survives_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    gone(create(&dir).await).await;
+    let mut acknowledged = 0;
+    for _ in 0..3 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::sqlite::tests::writes_until_it_is_killed", "--ignored", "--nocapture"])
+            .env(CHILD, file_in(&dir))
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let acks = lines.filter_map(|line| line.split_once("acknowledged ")?.1.parse::<usize>().ok());
+        let acks = acks.inspect(|&seq| acknowledged = seq).take(40);
+        assert_eq!(acks.count(), 40);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = open(&file_in(&dir)).await.unwrap();
+        let written = store.journals(vec![entry(1, 1).saga]).await.unwrap()[0].len();
+        // One more may have been written than said.
+        assert!(written >= acknowledged, "{acknowledged} acknowledged, {written} there");
+        gone(store).await;
+    }
+    assert!(acknowledged >= 120);
 }
 
 #[tokio::test]
