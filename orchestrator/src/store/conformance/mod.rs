@@ -30,7 +30,9 @@ pub type Tested = Arc<dyn Store>;
 /// Makes a `#[tokio::test]` of each check of [`conformance`](crate::store::conformance). The expression is a future that gives
 /// an empty store and what must live as long as it, a directory say.
 ///
-/// ```ignore
+/// ```
+/// use std::sync::Arc;
+/// use tercet::store::{MemoryStore, conformance::Tested};
 /// tercet::store_conformance!(async { (Arc::new(MemoryStore::new()) as Tested, ()) });
 /// ```
 #[macro_export]

@@ -20,7 +20,8 @@ pub enum Fault {
     AmbiguousLost,
     /// The answer is lost while it still runs: it is written at [`Faults::land_late`], unless the incarnation was raised before.
     AmbiguousLate,
-    /// It does not answer until [`Faults::release`]; then it is written, if its incarnation is still the newest.
+    /// It does not answer until [`Faults::release`]; then it is written, if its incarnation is still the newest. An engine that
+    /// dies (drops the future) before takes it along, as a process that dies before its commit does.
     Stall,
 }
 
