@@ -1,7 +1,7 @@
 //! Commands: what the shell must do, or do again after a crash, as it follows from a state.
 
 use crate::{
-    Answer, ContractName, DefinitionName, IdempotencyKey, Millis, Payload, Phase, SagaKey, SignalId, StepInstance,
+    Answer, ContractName, IdempotencyKey, Millis, Payload, Phase, SagaId, SignalId, StepInstance,
     StepKind, Verdict,
     entry::{Abort, Ask, Entry, Fact, Target},
     event::{Sender, Timer},
@@ -154,10 +154,10 @@ pub enum Delivery {
     },
     /// Ask a running child to cancel; its end is the answer.
     CancelChild {
-        /// Its definition.
-        definition: DefinitionName,
-        /// Its key.
-        key: SagaKey,
+        /// The child: [`SagaId::of_child`].
+        child: SagaId,
+        /// Why.
+        reason: String,
     },
     /// A signal's verdict, for the saga that waits for it.
     Judge {
@@ -213,12 +213,10 @@ fn delivery(state: &State, fact: &Fact) -> Option<Delivery> {
 }
 
 fn cancel_child(state: &State, step: &StepInstance) -> Option<Delivery> {
-    match &state.step(step)?.ask.as_ref()?.target {
-        Target::Saga { definition, key, .. } => {
-            Some(Delivery::CancelChild { definition: definition.clone(), key: key.clone() })
-        }
-        Target::Operation(_) | Target::Signal { .. } => None,
-    }
+    let ask = state.step(step)?.ask.as_ref()?;
+    let reason = format!("its parent cancels: {}", state.abort.as_ref()?);
+    let child = SagaId::of_child(state.saga(), step, false);
+    matches!(ask.target, Target::Saga { .. }).then_some(Delivery::CancelChild { child, reason })
 }
 
 fn report(state: &State, answer: Answer) -> Option<Delivery> {

@@ -1,6 +1,7 @@
 //! Ids and names: newtypes, checked where they are made, the same text in code, journal, wire and page.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr, sync::Arc};
 use uuid::Uuid;
 
@@ -30,6 +31,19 @@ impl SagaId {
         random[8] = (random[8] & !0b11) | (shard.0 >> 8) as u8;
         random[9] = (shard.0 & 0xff) as u8;
         Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
+    }
+
+    /// The id of the saga that stands at a step of `parent`, or undoes that step: in the parent's shard, and the same whenever it
+    /// is asked for, so that a child needs no look-up to be told anything.
+    #[must_use]
+    pub fn of_child(parent: Self, step: &StepInstance, undoes: bool) -> Self {
+        let name = format!("{parent}/{step}/{undoes}");
+        let digest: [u8; 32] = Sha256::digest(name.as_bytes()).into();
+        let mut random = [0; 10];
+        random.copy_from_slice(&digest[..10]);
+        let bytes = parent.as_bytes();
+        let unix_ms = bytes[..6].iter().fold(0, |ms, byte| ms << 8 | u64::from(*byte));
+        Self::from_parts(unix_ms, random, parent.shard())
     }
 
     /// The shard that owns this saga.
@@ -78,6 +92,9 @@ impl FromStr for SagaId {
 pub struct ShardId(u16);
 
 impl ShardId {
+    /// The first shard.
+    pub const FIRST: Self = Self(0);
+
     /// The shard of that number, if there is one.
     #[must_use]
     pub const fn new(number: u16) -> Option<Self> {

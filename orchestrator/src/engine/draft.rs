@@ -1,0 +1,121 @@
+//! A batch under construction: one transaction's worth of decisions, and who waits to hear that it is durable.
+
+use super::{
+    active::Active,
+    message::{Reply, Snapshot, StartedSaga},
+};
+use crate::store::{AuditRow, Batch, Change, InboxId, InboxItem, JournalRow, Projection, Start, TimerChange};
+use std::collections::BTreeMap;
+use tercet_core::{Entry, SagaId};
+
+/// The next batch.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) starts: Vec<Starting>,
+    pub(super) changes: BTreeMap<SagaId, Change>,
+    pub(super) waiting: Vec<(SagaId, Reply<Snapshot>)>,
+}
+
+/// A saga that the batch begins.
+pub(super) struct Starting {
+    pub(super) start: Start,
+    pub(super) active: Active,
+    pub(super) entry: Entry,
+    pub(super) by: StartedBy,
+}
+
+/// Who began it.
+pub(super) enum StartedBy {
+    /// A caller, who is to hear.
+    Caller(Reply<StartedSaga>),
+    /// A saga, whose entry stands in the same batch.
+    Saga(SagaId),
+}
+
+impl Draft {
+    pub(super) fn is_empty(&self) -> bool {
+        self.starts.is_empty() && self.changes.is_empty()
+    }
+
+    pub(super) fn change(&mut self, saga: SagaId) -> &mut Change {
+        self.changes.entry(saga).or_default()
+    }
+
+    pub(super) fn append(&mut self, row: JournalRow, projection: Option<Projection>, timers: Vec<TimerChange>) {
+        let saga = row.saga;
+        let change = self.change(saga);
+        change.entries.push(row);
+        change.timers.extend(timers);
+        if let Some(projection) = projection {
+            change.projection = Some((saga, projection));
+        }
+    }
+
+    pub(super) fn put(&mut self, from: SagaId, item: InboxItem) {
+        self.change(from).put.push(item);
+    }
+
+    pub(super) fn take(&mut self, saga: SagaId, inbox: Option<InboxId>) {
+        if let Some(id) = inbox {
+            self.change(saga).taken.push(id);
+        }
+    }
+
+    pub(super) fn audit(&mut self, row: AuditRow) {
+        self.change(row.saga).audit.push(row);
+    }
+
+    /// What the store is given.
+    pub(super) fn batch(&self) -> Batch {
+        Batch {
+            starts: self.starts.iter().map(|starting| starting.start.clone()).collect(),
+            changes: self.changes.values().cloned().collect(),
+        }
+    }
+
+    /// Takes out what concerns a saga: its change, what it started, who waits for it.
+    pub(super) fn drop_saga(&mut self, saga: SagaId) {
+        self.changes.remove(&saga);
+        self.starts.retain(|starting| !matches!(starting.by, StartedBy::Saga(by) if by == saga));
+        self.waiting.retain(|(of, _)| *of != saga);
+    }
+
+    /// Puts `later`, which was decided after this, behind it.
+    pub(super) fn extend(&mut self, later: Self) {
+        self.starts.extend(later.starts);
+        for (saga, change) in later.changes {
+            let own = self.change(saga);
+            own.entries.extend(change.entries);
+            own.projection = change.projection.or_else(|| own.projection.take());
+            own.timers.extend(change.timers);
+            own.taken.extend(change.taken);
+            own.put.extend(change.put);
+            own.audit.extend(change.audit);
+        }
+        self.waiting.extend(later.waiting);
+    }
+
+    /// Two halves, each of which stands by itself: what a saga started stays with it. `None` when there is but one saga.
+    pub(super) fn halves(mut self) -> Result<(Self, Self), Self> {
+        let mut owners: Vec<SagaId> = self.changes.keys().copied().collect();
+        owners.extend(self.starts.iter().filter_map(|s| match s.by {
+            StartedBy::Caller(_) => Some(s.start.row.id),
+            StartedBy::Saga(_) => None,
+        }));
+        if owners.len() < 2 {
+            return Err(self);
+        }
+        let second: Vec<SagaId> = owners.split_off(owners.len() / 2);
+        let mut other = Self::default();
+        for saga in &second {
+            other.changes.extend(self.changes.remove_entry(saga));
+        }
+        let belongs = |starting: &Starting| match starting.by {
+            StartedBy::Caller(_) => second.contains(&starting.start.row.id),
+            StartedBy::Saga(by) => second.contains(&by),
+        };
+        (other.starts, self.starts) = self.starts.into_iter().partition(belongs);
+        (other.waiting, self.waiting) = self.waiting.into_iter().partition(|(saga, _)| second.contains(saga));
+        Ok((self, other))
+    }
+}

@@ -1,0 +1,245 @@
+//! Events: decided, written down, and delivered to other sagas in the same transaction.
+
+use super::{
+    EngineError,
+    active::{Active, timer_of},
+    message::{Coming, Incoming, Message, Note, Reply, Snapshot, Until},
+    starts::row_of,
+    worker::Worker,
+};
+use crate::store::{AuditRow, InboxItem, TimerChange};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tercet_core::{Action, Answered, Delivery, Entry, Event, Life, Phase, SagaId, What, choices, decide, deliveries};
+
+/// Panics while handling one saga, after which it waits for a person.
+const PANICS_MAX: u8 = 3;
+
+impl Worker {
+    pub(super) fn incoming(&mut self, incoming: Incoming) {
+        let saga = incoming.saga;
+        if let Some(why) = self.quarantined.get(&saga) {
+            let error = EngineError::Quarantined { saga, why: why.clone() };
+            incoming.reply.map(|reply| reply.send(Err(error)));
+        } else if self.sagas.contains_key(&saga) {
+            self.happened(incoming);
+            self.reconcile(saga);
+        } else {
+            self.want(saga, Some(Message::Event(incoming)));
+        }
+    }
+
+    fn happened(&mut self, incoming: Incoming) {
+        let Incoming { saga, what, inbox, reply } = incoming;
+        if let Coming::Due(name) = &what {
+            self.fired(saga, name);
+        }
+        let sender = sender_of(&what);
+        let checked = match self.sagas.get(&saga) {
+            Some(active) => self.what(active, what),
+            None => return,
+        };
+        match checked {
+            Ok(Some(what)) => {
+                self.tell_again(saga, &what);
+                let audit = audit_of(saga, &what);
+                let written = self.decide(saga, what);
+                if written && let Some(audit) = audit {
+                    let at = self.now();
+                    self.next.audit(AuditRow { at, ..audit });
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                if let Some(to) = sender {
+                    let answer = tercet_core::Answer::refused(error.code(), error.to_string());
+                    self.deliver(saga, vec![Delivery::Report { to, undoes: false, answer }]);
+                }
+                reply.map(|reply| reply.send(Err(error)));
+                return self.next.take(saga, inbox);
+            }
+        }
+        self.next.take(saga, inbox);
+        if let Some(reply) = reply {
+            self.answer_when_durable(saga, reply);
+        }
+    }
+
+    /// The event that comes of what came, or why there can be none.
+    fn what(&self, active: &Active, coming: Coming) -> Result<Option<What>, EngineError> {
+        let what = match coming {
+            Coming::Due(name) => return Ok(timer_of(&name).map(What::TimerFired)),
+            Coming::Answer { step, phase, answer } => return Ok(self.answered(active, step, phase, answer)),
+            Coming::Event(what) => what,
+        };
+        match &what {
+            What::Signalled(signalled) => match active.graph.check_signal(&signalled.name, &signalled.payload) {
+                Some(Ok(())) => {}
+                Some(Err(why)) => return Err(EngineError::BadValue { what: signalled.name.clone(), why }),
+                None => {
+                    let definition = active.graph.name().to_string();
+                    return Err(EngineError::UnknownSignal { definition, signal: signalled.name.clone() });
+                }
+            },
+            What::CancelRequested { .. } => may_cancel(active)?,
+            What::Operated(operated) => {
+                let offered = choices(&active.graph, &active.state, &operated.step);
+                if !offered.contains(&operated.action.choice()) {
+                    return Err(EngineError::NotOffered { step: operated.step.clone(), choices: offered });
+                }
+                if let (Action::MarkDone(value), Some(node)) = (&operated.action, active.graph.node(&operated.step)) {
+                    let bad = |why| EngineError::BadValue { what: operated.step.to_string(), why };
+                    node.check_reply(value).map_err(bad)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(Some(what))
+    }
+
+    /// An answer that came by another way than its call's: the newest attempt's.
+    fn answered(
+        &self, active: &Active, step: tercet_core::StepInstance, phase: Phase, answer: tercet_core::Answer,
+    ) -> Option<What> {
+        let at = active.state.step(&step)?;
+        let hand = active.hands.iter().find(|(key, _)| key.step == step && key.phase == phase);
+        let attempt = at.effect.as_ref().map_or(0, tercet_core::state::Effect::newest);
+        let attempts = hand.map_or(1, |(_, hand)| hand.attempts);
+        let issued = at.asked;
+        Some(What::Answered(Answered { step, phase, attempt, attempts, issued, answer }))
+    }
+
+    /// A signal that came before has its verdict repeated to the saga that asks again.
+    fn tell_again(&mut self, saga: SagaId, what: &What) {
+        let What::Signalled(signalled) = what else { return };
+        let Some(active) = self.sagas.get(&saga) else { return };
+        let (Some(verdict), Some(to)) = (active.state.verdict(&signalled.id), signalled.from.clone()) else { return };
+        self.deliver(saga, vec![Delivery::Judge { to, verdict }]);
+    }
+
+    /// Decides and writes down. True when there is an entry.
+    pub(super) fn decide(&mut self, saga: SagaId, what: What) -> bool {
+        let (at, jitter) = (self.now(), self.shared.env.random() as u16);
+        let Some(active) = self.sagas.get_mut(&saga) else { return false };
+        let event = Event { at, jitter, what };
+        let decided = catch_unwind(AssertUnwindSafe(|| decide(&active.graph, &active.state, event)));
+        match decided {
+            Ok(Ok(Some(entry))) => {
+                self.append(saga, &entry);
+                true
+            }
+            Ok(Ok(None)) => false,
+            Ok(Err(illegal)) => {
+                tracing::error!(saga.id = %saga, error = %illegal, "an event that cannot happen to this saga: ignored");
+                false
+            }
+            Err(_) => self.panicked(saga),
+        }
+    }
+
+    fn panicked(&mut self, saga: SagaId) -> bool {
+        let Some(active) = self.sagas.get_mut(&saga) else { return false };
+        active.panics += 1;
+        let panics = active.panics;
+        tracing::error!(saga.id = %saga, panics, "deciding about this saga panicked");
+        panics == PANICS_MAX && self.decide(saga, What::Poisoned { why: "deciding about it panicked".to_owned() })
+    }
+
+    /// Writes an entry into the next batch, with everything that follows from it.
+    fn append(&mut self, saga: SagaId, entry: &Entry) {
+        let Some(active) = self.sagas.get_mut(&saga) else { return };
+        let row = match row_of(saga, active.state.seq + 1, entry) {
+            Ok(row) => row,
+            Err(error) => return tracing::error!(saga.id = %saga, %error, "failed to encode an entry"),
+        };
+        active.fold(entry);
+        let timers = active.timer_changes();
+        let projection = active.new_projection();
+        let told = deliveries(&active.state, entry);
+        for change in &timers {
+            if let TimerChange::Set(row) = change {
+                self.schedule(row);
+            }
+        }
+        self.next.append(row, projection, timers);
+        self.deliver(saga, told);
+    }
+
+    /// Puts into the next batch what an entry of `from` brings to other sagas.
+    pub(super) fn deliver(&mut self, from: SagaId, told: Vec<Delivery>) {
+        for delivery in told {
+            let (saga, note) = match delivery {
+                Delivery::Start { parent, undoes, ask } => {
+                    self.start_from(from, parent, undoes, &ask);
+                    continue;
+                }
+                Delivery::CancelChild { child, reason } => (child, Note::Cancel { by: "parent".to_owned(), reason }),
+                Delivery::Judge { to, verdict } => {
+                    let Ok(verdict) = tercet_core::Payload::of(&verdict) else { continue };
+                    let answer = tercet_core::Answer::Done(verdict);
+                    (to.saga, Note::Answer { step: to.step, phase: Phase::Try, answer })
+                }
+                Delivery::Report { to, undoes, answer } => {
+                    let phase = if undoes { Phase::Cancel } else { Phase::Try };
+                    (to.saga, Note::Answer { step: to.step, phase, answer })
+                }
+            };
+            let at = self.now();
+            self.next.put(from, InboxItem { saga, at, message: note.to_bytes() });
+        }
+    }
+
+    /// Answers with the saga as it is, once that is durable.
+    pub(super) fn answer_when_durable(&mut self, saga: SagaId, reply: Reply<Snapshot>) {
+        let Some(active) = self.sagas.get(&saga) else { return };
+        if active.is_durable() && !self.next.changes.contains_key(&saga) {
+            drop(reply.send(Ok(active.snapshot())));
+        } else {
+            self.next.waiting.push((saga, reply));
+        }
+    }
+
+    pub(super) fn watch(&mut self, saga: SagaId, until: Until, reply: Reply<Snapshot>) {
+        if let Some(why) = self.quarantined.get(&saga) {
+            drop(reply.send(Err(EngineError::Quarantined { saga, why: why.clone() })));
+        } else if let Some(active) = self.sagas.get_mut(&saga) {
+            active.watchers.push((until, reply));
+            self.reconcile(saga);
+        } else {
+            self.want(saga, Some(Message::Watch(saga, until, reply)));
+        }
+    }
+}
+
+/// The saga that waits for a signal's verdict: it is told, too, when there can be none.
+fn sender_of(what: &Coming) -> Option<tercet_core::Sender> {
+    match what {
+        Coming::Event(What::Signalled(signalled)) => signalled.from.clone(),
+        _ => None,
+    }
+}
+
+fn may_cancel(active: &Active) -> Result<(), EngineError> {
+    let state = &active.state;
+    let why = match state.life {
+        Life::Trying if state.abort.is_none() => return Ok(()),
+        Life::Trying => "a cancel is under way already",
+        Life::Cancelling => "it is already cancelling",
+        Life::Confirming | Life::Confirmed => "it has decided to commit, and that is never taken back",
+        Life::Cancelled => "it has ended",
+    };
+    Err(EngineError::TooLate { saga: state.saga(), state: state.life.as_str(), why })
+}
+
+fn audit_of(saga: SagaId, what: &What) -> Option<AuditRow> {
+    let (actor, action, reason) = match what {
+        What::CancelRequested { by, reason } => (by, "cancel".to_owned(), reason),
+        What::Operated(operated) => {
+            let action = serde_json::to_string(&operated.action.choice()).unwrap_or_default();
+            let action = format!("{} {}", action.trim_matches('"'), operated.step);
+            (&operated.by, action, &operated.reason)
+        }
+        _ => return None,
+    };
+    let at = tercet_core::Millis::default();
+    Some(AuditRow { saga, at, actor: actor.clone(), action, reason: reason.clone() })
+}

@@ -1,0 +1,310 @@
+//! What is in hand: calls made, timed out, made again, in step with what is outstanding in durable entries.
+
+use super::{
+    active::{Hand, HandKey},
+    message::{Heard, HeardWhat},
+    tell,
+    worker::{Agenda, Worker},
+};
+use crate::{
+    store::{TimerChange, TimerName, TimerRow},
+    transport::CallError,
+};
+use std::time::Duration;
+use tercet_core::{
+    Answer, Answered, Call as WireCall, Command, Millis, Phase, Policy, SagaId, StepInstance, What, command::Call,
+};
+
+impl Worker {
+    /// Brings a saga's hands in step with what is outstanding, once everything decided is durable; lets go of a saga that only
+    /// waits.
+    pub(super) fn reconcile(&mut self, saga: SagaId) {
+        let Some(active) = self.sagas.get_mut(&saga).filter(|active| active.is_durable()) else { return };
+        for reply in active.take_reached() {
+            drop(reply.send(Ok(active.snapshot())));
+        }
+        let wanted: Vec<(HandKey, Command)> =
+            active.commands.iter().filter_map(|c| Some((HandKey::of(c)?, c.clone()))).collect();
+        let gone = |key: &HandKey| !wanted.iter().any(|(wanted, _)| wanted == key);
+        for hand in active.hands.extract_if(.., |key, _| gone(key)).map(|(_, hand)| hand).collect::<Vec<_>>() {
+            self.agenda.remove(&hand.next);
+        }
+        for (key, command) in wanted {
+            if self.sagas.get(&saga).is_some_and(|active| !active.hands.contains_key(&key)) {
+                self.take_in_hand(saga, &key, &command);
+            }
+        }
+        if self.sagas.get(&saga).is_some_and(|active| active.only_waits() && !self.next.changes.contains_key(&saga)) {
+            self.sagas.remove(&saga);
+        }
+    }
+
+    fn take_in_hand(&mut self, saga: SagaId, key: &HandKey, command: &Command) {
+        let now = self.now();
+        let Some(active) = self.sagas.get(&saga) else { return };
+        let kept = active.timers.get(&key.timer()).cloned();
+        if let Command::Call(call) = command
+            && call.not_before > now
+        {
+            return;
+        }
+        let made = kept.as_ref().map_or(0, |row| row.attempt).max(u32::from(active.recovered));
+        let number = self.number();
+        let hand = Hand { number, attempts: made, unsent: 0, next: (now, 0), out: false };
+        let rests = kept.filter(|row| row.attempt > 0 && row.due > now).map(|row| row.due);
+        if let Some(active) = self.sagas.get_mut(&saga) {
+            active.hands.insert(key.clone(), hand);
+        }
+        match rests {
+            Some(due) => self.rest(saga, key, due),
+            None => self.send(saga, key),
+        }
+    }
+
+    fn rest(&mut self, saga: SagaId, key: &HandKey, until: Millis) {
+        let Some(number) = self.hand_mut(saga, key).map(|hand| hand.number) else { return };
+        let next = self.plan(until, Agenda::Hand(saga, number));
+        if let Some(hand) = self.hand_mut(saga, key) {
+            hand.next = next;
+            hand.out = false;
+        }
+    }
+
+    fn hand_mut(&mut self, saga: SagaId, key: &HandKey) -> Option<&mut Hand> {
+        self.sagas.get_mut(&saga)?.hands.get_mut(key)
+    }
+
+    fn command(&self, saga: SagaId, key: &HandKey) -> Option<Command> {
+        let active = self.sagas.get(&saga)?;
+        active.commands.iter().find(|command| HandKey::of(command).as_ref() == Some(key)).cloned()
+    }
+
+    fn policy(&self, saga: SagaId, step: &StepInstance) -> Policy {
+        let node = self.sagas.get(&saga).and_then(|active| active.graph.node(step));
+        node.map_or(Policy::DEFAULT, |node| *node.policy())
+    }
+
+    /// Makes a call, or tells a saga: one attempt.
+    fn send(&mut self, saga: SagaId, key: &HandKey) {
+        let (now, policy) = (self.now(), self.policy(saga, &key.step));
+        let Some(command) = self.command(saga, key).filter(|_| self.stopping.is_empty()) else { return };
+        let Some(number) = self.hand_mut(saga, key).map(|hand| hand.number) else { return };
+        let next = self.plan(now.plus(policy.timeout), Agenda::Hand(saga, number));
+        let Some(hand) = self.hand_mut(saga, key) else { return };
+        hand.attempts += 1;
+        hand.next = next;
+        hand.out = true;
+        let attempts = hand.attempts;
+        let heard = Heard {
+            saga,
+            hand: number,
+            step: key.step.clone(),
+            phase: key.phase,
+            attempt: key.attempt,
+            issued: now,
+            what: HeardWhat::Told,
+        };
+        match command {
+            Command::Call(call) => self.call(wire(saga, call, attempts, now, policy.timeout), heard),
+            Command::Tell { step, id, target, payload } => {
+                let tell = tell::Tell { from: saga, step, id, target, payload };
+                self.shared.env.spawn(Box::pin(tell::tell(self.shared.clone(), tell, heard)));
+            }
+            Command::Wake { .. } => {}
+        }
+    }
+
+    fn call(&self, call: WireCall, heard: Heard) {
+        let shared = self.shared.clone();
+        let calling = shared.transport.call(call);
+        self.shared.env.spawn(Box::pin(async move {
+            let what = match calling.await {
+                Ok(answer) => HeardWhat::Answer(answer),
+                Err(error @ CallError::NoResponder { .. }) => HeardWhat::NoResponder(error.to_string()),
+                Err(CallError::Silent(why)) => HeardWhat::Silent(why),
+            };
+            shared.heard(Heard { what, ..heard });
+        }));
+    }
+
+    /// An attempt's time is over, or it is time for the next one.
+    pub(super) fn hand_due(&mut self, saga: SagaId, number: u64) {
+        let Some(active) = self.sagas.get(&saga) else { return };
+        let Some((key, hand)) = active.hands.iter().find(|(_, hand)| hand.number == number) else { return };
+        let (key, out) = (key.clone(), hand.out);
+        if out {
+            self.unanswered(saga, &key, "no answer in its time".to_owned());
+        } else {
+            self.send(saga, &key);
+        }
+        self.reconcile(saga);
+    }
+
+    /// What became of a call. An answer is evidence whether or not anybody still waits for it.
+    pub(super) fn heard(&mut self, heard: Heard) {
+        let saga = heard.saga;
+        let Some(active) = self.sagas.get(&saga) else {
+            if matches!(heard.what, HeardWhat::Answer(_)) && !self.quarantined.contains_key(&saga) {
+                self.want(saga, Some(super::message::Message::Heard(heard)));
+            }
+            return;
+        };
+        let hand = active.hands.iter().find(|(_, hand)| hand.number == heard.hand && hand.out);
+        let key = hand.map(|(key, _)| key.clone());
+        match (heard.what, key) {
+            (HeardWhat::Answer(answer), key) => {
+                let heard = Heard { what: HeardWhat::Told, ..heard };
+                self.heard_answer(heard, answer, key);
+            }
+            (HeardWhat::Told, Some(key)) => {
+                let pace = self.policy(saga, &key.step).query_every;
+                self.ask_later(saga, &key, pace, false);
+            }
+            (HeardWhat::Silent(why) | HeardWhat::Unknown(why), Some(key)) => self.unanswered(saga, &key, why),
+            (HeardWhat::NoResponder(why), Some(key)) => self.unsent(saga, &key, &why),
+            (_, None) => {}
+        }
+        self.reconcile(saga);
+    }
+
+    fn heard_answer(&mut self, heard: Heard, answer: Answer, key: Option<HandKey>) {
+        let saga = heard.saga;
+        let Some(active) = self.sagas.get(&saga) else { return };
+        let attempts = key.as_ref().and_then(|key| active.hands.get(key)).map_or(2, |hand| hand.attempts);
+        let is_effect = active.state.step(&heard.step).is_some_and(|at| at.effect.is_some());
+        let readable = |reply| active.graph.node(&heard.step).map_or(Ok(()), |node| node.check_reply(reply));
+        let unreadable = match &answer {
+            Answer::Done(reply) if heard.phase != Phase::Confirm && heard.phase != Phase::Cancel => {
+                readable(reply).err()
+            }
+            _ => None,
+        };
+        if let Some(why) = unreadable {
+            let why = format!("its reply cannot be read: {why}");
+            return key.into_iter().for_each(|key| self.unanswered(saga, &key, why.clone()));
+        }
+        match (&answer, is_effect, &key) {
+            (Answer::Retry { after, reason }, false, Some(key)) => {
+                return self.try_again(saga, key, *after, reason.clone());
+            }
+            (Answer::Expired, false, Some(key)) => {
+                return self.unanswered(saga, key, "the attempt was too old to be sure".to_owned());
+            }
+            (Answer::Retry { .. } | Answer::Expired | Answer::Absent | Answer::Closed, false, _) => return,
+            _ => {}
+        }
+        let pending = matches!(answer, Answer::Pending(_)) && !is_effect;
+        let Heard { step, phase, attempt, issued, .. } = heard;
+        self.decide(saga, What::Answered(Answered { step, phase, attempt, attempts, issued, answer }));
+        if pending && let Some(key) = key {
+            let pace = self.policy(saga, &key.step).query_every;
+            self.ask_later(saga, &key, pace, false);
+        }
+    }
+
+    /// No usable answer: an effect's next move is the core's, all else is asked again.
+    fn unanswered(&mut self, saga: SagaId, key: &HandKey, why: String) {
+        let Some(active) = self.sagas.get(&saga) else { return };
+        if active.state.step(&key.step).is_some_and(|at| at.effect.is_some()) {
+            if let Some(next) = self.hand_mut(saga, key).map(|hand| {
+                hand.out = false;
+                hand.next
+            }) {
+                self.agenda.remove(&next);
+            }
+            let HandKey { step, phase, attempt, .. } = key.clone();
+            let written = self.decide(saga, What::Silent { step, phase, attempt, why });
+            if !written {
+                self.ask_later(saga, key, Duration::from_secs(60), false);
+            }
+            return;
+        }
+        self.try_again(saga, key, None, why);
+    }
+
+    /// Asks again after the policy's wait, or says that it is enough.
+    fn try_again(&mut self, saga: SagaId, key: &HandKey, after: Option<Duration>, why: String) {
+        let policy = self.policy(saga, &key.step);
+        let Some(attempts) = self.hand_mut(saga, key).map(|hand| hand.attempts) else { return };
+        let jitter = self.shared.env.random() as u16;
+        let (step, phase) = (key.step.clone(), key.phase);
+        if phase == Phase::Try && policy.retry.is_exhausted(attempts) {
+            let exhausted = What::Exhausted { step: step.clone(), attempts, why: why.clone() };
+            if self.decide(saga, exhausted) {
+                return;
+            }
+        }
+        if attempts >= policy.attention_after {
+            self.decide(saga, What::Struggling { step, phase, attempts, why });
+        }
+        let wait = policy.retry.delay(attempts, jitter).max(after.unwrap_or_default());
+        self.ask_later(saga, key, wait, true);
+    }
+
+    /// Nothing was sent, so no attempt was spent: again after the policy's wait.
+    fn unsent(&mut self, saga: SagaId, key: &HandKey, why: &str) {
+        let policy = self.policy(saga, &key.step);
+        let jitter = self.shared.env.random() as u16;
+        let Some(hand) = self.hand_mut(saga, key) else { return };
+        hand.attempts = hand.attempts.saturating_sub(1);
+        hand.unsent += 1;
+        let unsent = hand.unsent;
+        if unsent == policy.attention_after {
+            let (step, phase, why) = (key.step.clone(), key.phase, why.to_owned());
+            tracing::warn!(saga.id = %saga, step = %step, error = %why, "failed to reach a participant");
+            self.decide(saga, What::Struggling { step, phase, attempts: unsent, why });
+        }
+        self.ask_later(saga, key, policy.retry.delay(unsent, jitter), false);
+    }
+
+    /// Rests a hand. The attempts made are kept in a durable timer, so that a crash resets no count.
+    fn ask_later(&mut self, saga: SagaId, key: &HandKey, wait: Duration, spent: bool) {
+        let due = self.now().plus(wait);
+        let Some(hand) = self.hand_mut(saga, key) else { return };
+        let (next, attempt) = (hand.next, hand.attempts);
+        self.agenda.remove(&next);
+        self.rest(saga, key, due);
+        if spent {
+            let row = TimerRow { saga, name: key.timer(), due, attempt };
+            if let Some(active) = self.sagas.get_mut(&saga) {
+                active.timers.insert(row.name.clone(), row.clone());
+            }
+            self.next.change(saga).timers.push(TimerChange::Set(row));
+        }
+    }
+
+    // ---- durable timers
+
+    /// Puts a durable timer that is due soon on the agenda, once.
+    pub(super) fn schedule(&mut self, row: &TimerRow) {
+        let soon = self.now().plus(self.shared.settings.look_ahead);
+        let key = (row.saga, row.name.clone());
+        if row.due <= soon && self.scheduled.insert(key) {
+            self.plan(row.due, Agenda::Timer(row.saga, row.name.clone()));
+        }
+    }
+
+    /// A durable timer's time has come: its saga is read if need be, and hears of it.
+    pub(super) fn timer_due(&mut self, saga: SagaId, name: TimerName) {
+        let what = super::message::Coming::Due(name);
+        self.incoming(super::message::Incoming { saga, what, inbox: None, reply: None });
+    }
+}
+
+/// A moved timer fires at its new time, should it have been on the agenda for the old one.
+impl Worker {
+    pub(super) fn fired(&mut self, saga: SagaId, name: &TimerName) {
+        self.scheduled.remove(&(saga, name.clone()));
+        let now = self.now();
+        let moved = self.sagas.get(&saga).and_then(|active| active.timers.get(name)).filter(|row| row.due > now);
+        if let Some(row) = moved.cloned() {
+            self.schedule(&row);
+        }
+    }
+}
+
+fn wire(saga: SagaId, call: Call, attempts: u32, issued: Millis, timeout: Duration) -> WireCall {
+    let attempt = if call.attempt > 0 { call.attempt } else { attempts };
+    let Call { step, key, contract, phase, expires, fence, request, reply, .. } = call;
+    WireCall { saga, step, key, contract, phase, attempt, issued, timeout, expires, fence, request, reply }
+}

@@ -1,0 +1,180 @@
+//! Reading sagas back: after a restart, for a timer, for late evidence. One that cannot be read is set apart, and delays no other.
+
+use super::{
+    EngineError, Shared,
+    active::{Active, unfold},
+    message::{Coming, Incoming, Loaded, Message},
+    worker::Worker,
+};
+use crate::store::{Change, Projection, SagaStatus, StoreError};
+use std::sync::Arc;
+use tercet_core::{SagaId, Status, entry::Target};
+
+/// Sagas read in one go.
+const AT_ONCE: usize = 256;
+
+impl Worker {
+    /// Has a saga read, and the message handled when it is there.
+    pub(super) fn want(&mut self, saga: SagaId, message: Option<Message>) {
+        if self.sagas.contains_key(&saga) || self.quarantined.contains_key(&saga) {
+            return message.into_iter().for_each(|message| self.handle(message));
+        }
+        let waiting = self.loading.entry(saga).or_insert_with(|| {
+            self.to_load.push(saga);
+            Vec::new()
+        });
+        waiting.extend(message);
+    }
+
+    /// Sends for what is wanted.
+    pub(super) fn load(&mut self) {
+        while !self.to_load.is_empty() {
+            let some = self.to_load.split_off(self.to_load.len().saturating_sub(AT_ONCE));
+            let shared = self.shared.clone();
+            self.shared.env.spawn(Box::pin(async move {
+                let loaded = read(&shared, some).await;
+                shared.send(Message::Loaded(loaded));
+            }));
+        }
+    }
+
+    pub(super) fn loaded(&mut self, saga: SagaId, read: Result<Loaded, String>) {
+        let messages = self.loading.remove(&saga).unwrap_or_default();
+        let read = read.and_then(|loaded| self.revive(saga, loaded));
+        match read {
+            Ok(true) => {
+                self.restart_children(saga);
+                messages.into_iter().for_each(|message| self.handle(message));
+                self.reconcile(saga);
+            }
+            Ok(false) => {
+                for message in messages {
+                    if let Message::Event(Incoming { inbox, .. }) = &message {
+                        self.next.take(saga, *inbox);
+                    }
+                    refuse(message, EngineError::UnknownSaga { saga });
+                }
+            }
+            Err(why) => {
+                self.quarantine(saga, &why);
+                for message in messages {
+                    refuse(message, EngineError::Quarantined { saga, why: why.clone() });
+                }
+            }
+        }
+    }
+
+    /// Into memory. False for a saga that is not there.
+    fn revive(&mut self, saga: SagaId, loaded: Loaded) -> Result<bool, String> {
+        if loaded.journal.is_empty() {
+            return Ok(false);
+        }
+        let state = unfold(&loaded.journal)?;
+        let (name, version) = (state.begin.definition.clone(), state.begin.version);
+        let Some(graph) = self.shared.registry.get(&name, version).cloned() else {
+            return Err(format!(
+                "its definition `{name}` version {version} is not registered here: run a build that has it"
+            ));
+        };
+        if graph.fingerprint() != state.begin.fingerprint {
+            return Err(format!("it began with another `{name}` version {version}: run the build that it began with"));
+        }
+        let commands = tercet_core::outstanding(&state);
+        let projection = super::active::projection(&state, &commands);
+        let mut active = Active::new(graph, state, projection, loaded.timers);
+        active.recovered = true;
+        let changes = active.timer_changes();
+        let rows: Vec<_> = active.timers.values().cloned().collect();
+        self.sagas.insert(saga, active);
+        if !changes.is_empty() {
+            self.next.change(saga).timers.extend(changes);
+        }
+        rows.iter().for_each(|row| self.schedule(row));
+        Ok(true)
+    }
+
+    /// A child that is waited for is started again: under its key that changes nothing if it is there.
+    fn restart_children(&mut self, saga: SagaId) {
+        let Some(active) = self.sagas.get(&saga) else { return };
+        let asked = active.state.steps.iter().filter(|(_, at)| at.status == Status::Asked && at.parked.is_none());
+        let children: Vec<_> = asked
+            .filter_map(|(step, at)| Some((step.clone(), at.ask.clone()?)))
+            .filter(|(_, ask)| matches!(ask.target, Target::Saga { .. }))
+            .collect();
+        for (step, ask) in children {
+            let parent = Some(tercet_core::Sender { saga, step });
+            self.start_from(saga, parent, false, &ask);
+        }
+    }
+
+    /// Sets a saga apart that cannot be handled: its row shows why, and it is not tried again until the next start.
+    pub(super) fn quarantine(&mut self, saga: SagaId, why: &str) {
+        tracing::error!(saga.id = %saga, error = why, "a saga cannot be handled and is set apart");
+        self.quarantined.insert(saga, why.to_owned());
+        self.sagas.remove(&saga);
+        let shared = self.shared.clone();
+        let (why, incarnation) = (why.to_owned(), self.incarnation);
+        self.shared.env.spawn(Box::pin(async move {
+            if let Err(error) = mark(&shared, incarnation, saga, why).await {
+                tracing::warn!(saga.id = %saga, %error, "failed to mark a saga as set apart");
+            }
+        }));
+    }
+}
+
+async fn mark(
+    shared: &Shared, incarnation: crate::store::Incarnation, saga: SagaId, why: String,
+) -> Result<(), StoreError> {
+    let Some(row) = shared.store.saga(saga).await? else { return Ok(()) };
+    let status = match row.projection.status {
+        SagaStatus::Confirmed | SagaStatus::Cancelled => return Ok(()),
+        status => status,
+    };
+    let projection =
+        Projection { status, parked: 1, attention: true, updated: shared.env.now(), wakes: None, output: Some(why) };
+    let change = Change { projection: Some((saga, projection)), ..Change::default() };
+    shared.store.commit(incarnation, crate::store::Batch { starts: Vec::new(), changes: vec![change] }).await?;
+    Ok(())
+}
+
+async fn read(shared: &Arc<Shared>, sagas: Vec<SagaId>) -> Vec<(SagaId, Result<Loaded, String>)> {
+    loop {
+        match read_all(shared, &sagas).await {
+            Ok(loaded) => return sagas.into_iter().zip(loaded.into_iter().map(Ok)).collect(),
+            Err(StoreError::Corrupt(_)) => break,
+            Err(error) => {
+                shared.unavailable(&error.to_string());
+                shared.env.sleep_until(shared.env.now().plus(std::time::Duration::from_millis(500))).await;
+            }
+        }
+    }
+    let mut loaded = Vec::with_capacity(sagas.len());
+    for saga in sagas {
+        let one = read_all(shared, &[saga]).await.map_err(|e| e.to_string());
+        loaded.push((saga, one.and_then(|mut one| one.pop().ok_or_else(|| "it is not there".to_owned()))));
+    }
+    loaded
+}
+
+async fn read_all(shared: &Shared, sagas: &[SagaId]) -> Result<Vec<Loaded>, StoreError> {
+    let journals = shared.store.journals(sagas.to_vec()).await?;
+    let mut loaded: Vec<Loaded> = journals.into_iter().map(|journal| Loaded { journal, timers: Vec::new() }).collect();
+    for row in shared.store.timers_of(sagas.to_vec()).await? {
+        if let Some(at) = sagas.iter().position(|saga| *saga == row.saga) {
+            loaded[at].timers.push(row);
+        }
+    }
+    Ok(loaded)
+}
+
+fn refuse(message: Message, error: EngineError) {
+    match message {
+        Message::Event(Incoming { reply: Some(reply), .. }) | Message::Watch(_, _, reply) => {
+            drop(reply.send(Err(error)));
+        }
+        Message::Event(Incoming { saga, what: Coming::Due(name), .. }) => {
+            tracing::warn!(saga.id = %saga, timer = %name.0, %error, "a timer is due for a saga that cannot be read");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,143 @@
+//! What reaches the worker, and what travels between sagas through the inbox.
+
+use super::EngineError;
+use crate::store::{InboxId, JournalRow, Started, StoreError, TimerName, TimerRow};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tercet_core::{
+    Answer, DefinitionName, Millis, Payload, Phase, SagaId, SagaKey, Sender, SignalId, State, StepInstance, What,
+};
+use tokio::sync::oneshot;
+
+/// Where an answer to a caller goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+
+/// Everything that the worker turns into something.
+pub(super) enum Message {
+    /// A caller starts a saga.
+    Start(NewSaga, Reply<StartedSaga>),
+    /// Something happened to a saga.
+    Event(Incoming),
+    /// A call was answered, or not.
+    Heard(Heard),
+    /// Durable timers that are due soon.
+    Timers(Vec<TimerRow>),
+    /// Sagas to take up again.
+    Recover(Vec<SagaId>),
+    /// Journals that were read.
+    Loaded(Vec<(SagaId, Result<Loaded, String>)>),
+    /// The batch under way was written, or not.
+    Written(Result<Vec<Started>, StoreError>),
+    /// The incarnation was raised, or not.
+    Raised(Result<crate::store::Incarnation, StoreError>),
+    /// A caller waits for a saga to come so far.
+    Watch(SagaId, Until, Reply<Snapshot>),
+    /// Stop: begin nothing more, and say when the last batch is written.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A saga as it was read.
+pub(super) struct Loaded {
+    pub(super) journal: Vec<JournalRow>,
+    pub(super) timers: Vec<TimerRow>,
+}
+
+/// A saga to start.
+#[derive(Debug)]
+pub(super) struct NewSaga {
+    pub(super) definition: DefinitionName,
+    pub(super) version: Option<u32>,
+    pub(super) key: SagaKey,
+    pub(super) input: Payload,
+}
+
+/// What a start is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartedSaga {
+    /// The saga under that key.
+    pub id: SagaId,
+    /// It was started by this call, not by one before.
+    pub new: bool,
+}
+
+/// Something that happened to a saga, from outside of the engine.
+pub(super) struct Incoming {
+    pub(super) saga: SagaId,
+    pub(super) what: Coming,
+    /// The inbox row it came from.
+    pub(super) inbox: Option<InboxId>,
+    pub(super) reply: Option<Reply<Snapshot>>,
+}
+
+/// What happened, before the worker has dressed it as an event.
+pub(super) enum Coming {
+    Event(What),
+    /// An answer that came another way than the call's: attempts are the worker's to know.
+    Answer {
+        step: StepInstance,
+        phase: Phase,
+        answer: Answer,
+    },
+    Due(TimerName),
+}
+
+/// What became of a call.
+pub(super) struct Heard {
+    pub(super) saga: SagaId,
+    pub(super) hand: u64,
+    pub(super) step: StepInstance,
+    pub(super) phase: Phase,
+    pub(super) attempt: u32,
+    pub(super) issued: Millis,
+    pub(super) what: HeardWhat,
+}
+
+pub(super) enum HeardWhat {
+    Answer(Answer),
+    /// Nothing usable, and why.
+    Silent(String),
+    /// Nothing was sent.
+    NoResponder(String),
+    /// A signal is in the receiver's inbox; its verdict will come.
+    Told,
+    /// The saga that was to be told is not known.
+    Unknown(String),
+}
+
+/// How far a caller waits for a saga.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// To its end.
+    End,
+    /// Until everything before the decision is tried, but waits and the pivot; or it is decided.
+    Tried,
+    /// Until this step is done, pending, or never will be.
+    Step(StepInstance),
+    /// As it is.
+    Now,
+}
+
+/// A saga as it is durably.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Its state.
+    pub state: Arc<State>,
+}
+
+/// What one saga's entry brings another, in its inbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Note {
+    /// An answer to a step: a child's end, a signal's verdict.
+    Answer { step: StepInstance, phase: Phase, answer: Answer },
+    /// A request to cancel.
+    Cancel { by: String, reason: String },
+    /// A signal.
+    Signal { id: SignalId, name: String, payload: Payload, from: Option<Sender> },
+}
+
+impl Note {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}

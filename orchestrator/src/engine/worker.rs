@@ -1,0 +1,152 @@
+//! The worker: the one loop that owns every saga in memory. Each message is turned into decisions; decisions gather in the next batch
+//! while the last one is being written; what is in hand follows from what is durable.
+
+use super::{Shared, active::Active, draft::Draft, message::Message};
+use crate::store::{Incarnation, TimerName};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+use tercet_core::{Millis, SagaId};
+use tokio::sync::{mpsc, oneshot};
+
+/// Messages handled before a batch is handed over: enough to fill it, few enough that nobody waits long.
+const ROUND: usize = 1_024;
+
+/// What the agenda has the worker do at a time.
+pub(super) enum Agenda {
+    /// A call's attempt is over, or is to be made again.
+    Hand(SagaId, u64),
+    /// A durable timer is due.
+    Timer(SagaId, TimerName),
+    /// Try the batch again that could not be written.
+    Write,
+    /// Try to raise the incarnation again.
+    Raise,
+    /// Stop, though answers are outstanding.
+    Stop,
+}
+
+/// The loop's own memory.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) incarnation: Incarnation,
+    pub(super) inbound: mpsc::UnboundedReceiver<Message>,
+    pub(super) sagas: BTreeMap<SagaId, Active>,
+    /// Messages for sagas that are being read.
+    pub(super) loading: BTreeMap<SagaId, Vec<Message>>,
+    pub(super) to_load: Vec<SagaId>,
+    pub(super) next: Draft,
+    /// The batch that the store has now.
+    pub(super) writing: Option<Draft>,
+    /// Batches that must be written before the next one: halves of a refused one.
+    pub(super) first: VecDeque<Draft>,
+    pub(super) failures: u32,
+    pub(super) raising: bool,
+    pub(super) agenda: BTreeMap<(Millis, u64), Agenda>,
+    /// Timers on the agenda, or fired and not yet cleared.
+    pub(super) scheduled: BTreeSet<(SagaId, TimerName)>,
+    pub(super) numbers: u64,
+    pub(super) quarantined: BTreeMap<SagaId, String>,
+    pub(super) stopping: Vec<oneshot::Sender<()>>,
+    /// Waits for answers that are out before it stops.
+    pub(super) patience: bool,
+    pub(super) stopped: bool,
+}
+
+impl Worker {
+    pub(super) fn new(
+        shared: Arc<Shared>, incarnation: Incarnation, inbound: mpsc::UnboundedReceiver<Message>,
+    ) -> Self {
+        Self {
+            shared,
+            incarnation,
+            inbound,
+            sagas: BTreeMap::new(),
+            loading: BTreeMap::new(),
+            to_load: Vec::new(),
+            next: Draft::default(),
+            writing: None,
+            first: VecDeque::new(),
+            failures: 0,
+            raising: false,
+            agenda: BTreeMap::new(),
+            scheduled: BTreeSet::new(),
+            numbers: 0,
+            quarantined: BTreeMap::new(),
+            stopping: Vec::new(),
+            patience: true,
+            stopped: false,
+        }
+    }
+
+    /// Runs until it is stopped.
+    pub(super) async fn run(mut self) {
+        while !self.stopped {
+            let Some(message) = self.next_message().await else { return };
+            self.handle(message);
+            for _ in 1..ROUND {
+                let Ok(message) = self.inbound.try_recv() else { break };
+                self.handle(message);
+            }
+            self.tick();
+            self.load();
+            self.write();
+            self.finish_stopping();
+        }
+    }
+
+    async fn next_message(&mut self) -> Option<Message> {
+        let Some((&(at, _), _)) = self.agenda.first_key_value() else { return self.inbound.recv().await };
+        let due = self.shared.env.sleep_until(at);
+        tokio::select! {
+            biased;
+            message = self.inbound.recv() => message,
+            () = due => Some(Message::Timers(Vec::new())),
+        }
+    }
+
+    pub(super) fn handle(&mut self, message: Message) {
+        match message {
+            Message::Start(new, reply) => self.start(new, reply),
+            Message::Event(incoming) => self.incoming(incoming),
+            Message::Heard(heard) => self.heard(heard),
+            Message::Timers(rows) => rows.into_iter().for_each(|row| self.schedule(&row)),
+            Message::Recover(sagas) => sagas.into_iter().for_each(|saga| self.want(saga, None)),
+            Message::Loaded(loaded) => loaded.into_iter().for_each(|(saga, read)| self.loaded(saga, read)),
+            Message::Written(result) => self.written(result),
+            Message::Raised(result) => self.raised(result),
+            Message::Watch(saga, until, reply) => self.watch(saga, until, reply),
+            Message::Stop(done) => self.begin_stopping(done),
+        }
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        self.shared.env.now()
+    }
+
+    pub(super) fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub(super) fn plan(&mut self, at: Millis, agenda: Agenda) -> (Millis, u64) {
+        let key = (at, self.number());
+        self.agenda.insert(key, agenda);
+        key
+    }
+
+    /// Does what is due.
+    fn tick(&mut self) {
+        let now = self.now();
+        while let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= now) {
+            match entry.remove() {
+                Agenda::Hand(saga, hand) => self.hand_due(saga, hand),
+                Agenda::Timer(saga, name) => self.timer_due(saga, name),
+                Agenda::Write => self.write_again(),
+                Agenda::Raise => self.raise(),
+                Agenda::Stop => self.patience = false,
+            }
+        }
+    }
+}

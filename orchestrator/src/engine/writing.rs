@@ -1,0 +1,225 @@
+//! Writing: one batch at a time, the next one gathering meanwhile; and what each way of failing asks for.
+
+use super::{
+    EngineError,
+    draft::{Draft, StartedBy},
+    message::Message,
+    worker::{Agenda, Worker},
+};
+use crate::store::{Incarnation, Started, StoreError};
+use std::time::Duration;
+use tercet_core::{Retry, SagaId};
+
+/// Between attempts to write, or to raise the incarnation.
+const AGAIN: Retry = Retry::backoff(Duration::from_millis(50), Duration::from_secs(5));
+
+/// How long a stopping engine waits for answers that are out.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Worker {
+    /// Hands the next batch to the store, if it is free.
+    pub(super) fn write(&mut self) {
+        if self.writing.is_some() || self.raising {
+            return;
+        }
+        let draft = match self.first.pop_front() {
+            Some(draft) => draft,
+            None if self.next.is_empty() => return,
+            None => std::mem::take(&mut self.next),
+        };
+        self.commit(draft);
+    }
+
+    fn commit(&mut self, draft: Draft) {
+        let (batch, shared, incarnation) = (draft.batch(), self.shared.clone(), self.incarnation);
+        self.writing = Some(draft);
+        self.shared.env.spawn(Box::pin(async move {
+            let written = shared.store.commit(incarnation, batch).await;
+            shared.send(Message::Written(written));
+        }));
+    }
+
+    pub(super) fn written(&mut self, result: Result<Vec<Started>, StoreError>) {
+        let Some(draft) = self.writing.take() else { return };
+        match result {
+            Ok(started) => {
+                self.failures = 0;
+                self.shared.ready();
+                self.durable(draft, started);
+            }
+            Err(error) => self.not_written(draft, &error),
+        }
+    }
+
+    fn durable(&mut self, draft: Draft, started: Vec<Started>) {
+        let mut told = false;
+        let mut touched: Vec<SagaId> = Vec::with_capacity(draft.changes.len());
+        for (saga, change) in draft.changes {
+            told |= !change.put.is_empty();
+            self.shared.taken(&change.taken);
+            if let (Some(active), Some(row)) = (self.sagas.get_mut(&saga), change.entries.last()) {
+                active.durable = row.seq;
+            }
+            touched.push(saga);
+        }
+        for (saga, reply) in draft.waiting {
+            if let Some(active) = self.sagas.get(&saga) {
+                drop(reply.send(Ok(active.snapshot())));
+            }
+        }
+        touched.into_iter().for_each(|saga| self.reconcile(saga));
+        for (starting, outcome) in draft.starts.into_iter().zip(started) {
+            self.started(starting, outcome);
+        }
+        if told {
+            self.shared.poke_inbox();
+        }
+    }
+
+    fn not_written(&mut self, mut draft: Draft, error: &StoreError) {
+        match error {
+            StoreError::Ambiguous(_) => {
+                tracing::warn!(%error, "failed to learn whether a batch was committed: raising the incarnation");
+                self.writing = Some(draft);
+                self.raise();
+            }
+            StoreError::Fenced => self.stop(&error.to_string()),
+            StoreError::Conflict { saga } => {
+                let saga = *saga;
+                draft.drop_saga(saga);
+                self.forget(saga);
+                self.first.push_front(draft);
+                self.want(saga, None);
+            }
+            StoreError::Refused(why) => self.refused(draft, why),
+            _ => {
+                self.shared.unavailable(&error.to_string());
+                self.first.push_front(draft);
+                self.writing = None;
+                self.later(Agenda::Write);
+            }
+        }
+    }
+
+    fn later(&mut self, what: Agenda) {
+        self.failures += 1;
+        let wait = AGAIN.delay(self.failures, self.shared.env.random() as u16);
+        if matches!(what, Agenda::Write) {
+            self.raising = true;
+        }
+        self.plan(self.now().plus(wait), what);
+    }
+
+    pub(super) fn write_again(&mut self) {
+        self.raising = false;
+        self.write();
+    }
+
+    /// The database refuses the batch for one row's sake: halves, until it is found, and only that saga is set apart.
+    fn refused(&mut self, draft: Draft, why: &str) {
+        match draft.halves() {
+            Ok((first, second)) => {
+                self.first.push_front(second);
+                self.first.push_front(first);
+            }
+            Err(one) => {
+                for starting in one.starts {
+                    if let StartedBy::Caller(reply) = starting.by {
+                        drop(reply.send(Err(EngineError::Bug(format!("the store refuses it: {why}")))));
+                    }
+                }
+                for saga in one.changes.into_keys() {
+                    self.forget(saga);
+                    self.quarantine(saga, &format!("the store refuses what it would write: {why}"));
+                }
+            }
+        }
+    }
+
+    /// Raises this process's incarnation, so that a transaction that may still run is waited for or defeated; then the batch's sagas
+    /// are read anew.
+    pub(super) fn raise(&mut self) {
+        self.raising = true;
+        let shared = self.shared.clone();
+        self.shared.env.spawn(Box::pin(async move {
+            let raised = shared.store.raise_incarnation().await;
+            shared.send(Message::Raised(raised));
+        }));
+    }
+
+    pub(super) fn raised(&mut self, result: Result<Incarnation, StoreError>) {
+        let incarnation = match result {
+            Ok(incarnation) => incarnation,
+            Err(StoreError::Fenced) => return self.stop("another process has taken over this store"),
+            Err(error) => {
+                self.shared.unavailable(&error.to_string());
+                return self.later(Agenda::Raise);
+            }
+        };
+        self.incarnation = incarnation;
+        self.raising = false;
+        self.failures = 0;
+        let Some(unsure) = self.writing.take() else { return };
+        let mut again = Draft::default();
+        for saga in unsure.changes.into_keys() {
+            self.forget(saga);
+            self.want(saga, None);
+        }
+        for starting in unsure.starts {
+            match starting.by {
+                StartedBy::Caller(_) => again.starts.push(starting),
+                StartedBy::Saga(_) => self.want(starting.start.row.id, None),
+            }
+        }
+        again.extend(std::mem::take(&mut self.next));
+        self.next = again;
+    }
+
+    /// Drops from memory what was decided about a saga and is not durable. Its journal says what is so.
+    fn forget(&mut self, saga: SagaId) {
+        self.next.drop_saga(saga);
+        for draft in &mut self.first {
+            draft.drop_saga(saga);
+        }
+        self.shared.release_inbox();
+        let Some(active) = self.sagas.remove(&saga) else { return };
+        for hand in active.hands.values() {
+            self.agenda.remove(&hand.next);
+        }
+        for (until, reply) in active.watchers {
+            self.handle(Message::Watch(saga, until, reply));
+        }
+    }
+
+    fn stop(&mut self, why: &str) {
+        tracing::error!(error = why, "the engine stops");
+        self.shared.stop(why);
+        self.stopped = true;
+        for done in self.stopping.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    /// Makes no further call, and gives those that are out a moment to be answered and written.
+    pub(super) fn begin_stopping(&mut self, done: tokio::sync::oneshot::Sender<()>) {
+        self.stopping.push(done);
+        self.shared.draining();
+        self.plan(self.now().plus(GRACE), Agenda::Stop);
+    }
+
+    /// Stops once everything decided is written.
+    pub(super) fn finish_stopping(&mut self) {
+        if self.stopping.is_empty() {
+            return;
+        }
+        let out = self.patience && self.sagas.values().any(|saga| saga.hands.values().any(|hand| hand.out));
+        let unwritten = self.writing.is_some() || !self.first.is_empty() || !self.next.is_empty();
+        if !(out || unwritten && self.patience) {
+            self.shared.stop("it was shut down");
+            self.stopped = true;
+            for done in self.stopping.drain(..) {
+                let _ = done.send(());
+            }
+        }
+    }
+}

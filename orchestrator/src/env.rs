@@ -1,0 +1,69 @@
+//! The environment: clock, random numbers and spawning, which nothing in the engine reads behind its back.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use tercet_core::Millis;
+
+/// A task or a wait, boxed.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What an engine runs in: [`Machine`], or a simulation.
+pub trait Environment: Send + Sync + 'static {
+    /// The time. Never goes back.
+    fn now(&self) -> Millis;
+
+    /// A random number, evenly spread.
+    fn random(&self) -> u64;
+
+    /// Done at `at`, or at once if that is past.
+    fn sleep_until(&self, at: Millis) -> Task;
+
+    /// Runs `task` beside the caller.
+    fn spawn(&self, task: Task);
+}
+
+/// A shared environment.
+pub type Env = Arc<dyn Environment>;
+
+/// The machine's clock and randomness, and tokio. The clock is read once and then carried on by the monotonic one, so that a clock
+/// set back in between stalls nothing.
+#[derive(Debug)]
+pub struct Machine {
+    started: Millis,
+    since: tokio::time::Instant,
+}
+
+impl Machine {
+    /// The environment of this process. Make one, and share it.
+    #[must_use]
+    pub fn new() -> Self {
+        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let started = Millis(i64::try_from(started.as_millis()).unwrap_or(i64::MAX));
+        Self { started, since: tokio::time::Instant::now() }
+    }
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Environment for Machine {
+    fn now(&self) -> Millis {
+        self.started.plus(self.since.elapsed())
+    }
+
+    fn random(&self) -> u64 {
+        rand::random()
+    }
+
+    fn sleep_until(&self, at: Millis) -> Task {
+        // One millisecond more: a sleep may end a fraction before the whole millisecond that was asked for.
+        let until = self.since + at.since(self.started) + Duration::from_millis(1);
+        Box::pin(tokio::time::sleep_until(until))
+    }
+
+    fn spawn(&self, task: Task) {
+        tokio::spawn(task);
+    }
+}

@@ -1,0 +1,48 @@
+//! Participants in the same process.
+
+use super::{CallError, Calling, Transport};
+use std::{collections::BTreeMap, sync::Arc};
+use tercet_core::{Call, Participant};
+
+/// Calls participants in this process, each found by the contracts it names.
+#[derive(Clone, Default)]
+pub struct InProcess {
+    by_contract: Arc<BTreeMap<String, Arc<dyn Participant>>>,
+}
+
+impl InProcess {
+    /// A transport to these participants. Of two that name one contract, the later is asked.
+    #[must_use]
+    pub fn new(participants: impl IntoIterator<Item = Arc<dyn Participant>>) -> Self {
+        let mut by_contract = BTreeMap::new();
+        for participant in participants {
+            for contract in participant.contracts() {
+                by_contract.insert(contract.to_string(), participant.clone());
+            }
+        }
+        Self { by_contract: Arc::new(by_contract) }
+    }
+
+    /// The contracts that are answered for.
+    pub fn contracts(&self) -> impl Iterator<Item = &str> {
+        self.by_contract.keys().map(String::as_str)
+    }
+}
+
+impl Transport for InProcess {
+    fn call(&self, call: Call) -> Calling {
+        match self.by_contract.get(call.contract.as_str()).cloned() {
+            Some(participant) => Box::pin(async move { Ok(participant.call(call).await) }),
+            None => {
+                let contract = call.contract.to_string();
+                Box::pin(std::future::ready(Err(CallError::NoResponder { contract })))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("InProcess").field(&self.by_contract.keys()).finish()
+    }
+}
