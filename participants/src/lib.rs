@@ -1,1 +1,26 @@
-//! Under construction.
+//! The reference participants of an online shop, each on a database of its own.
+
+pub mod channel;
+pub mod clock;
+pub mod coupons;
+pub mod db;
+pub mod equation;
+pub mod gateway;
+pub mod ids;
+pub mod inventory;
+pub mod lines;
+pub mod money;
+pub mod orders;
+pub mod payments;
+pub mod points;
+pub mod push;
+pub mod red_packets;
+mod refusals;
+pub mod sale;
+pub mod shares;
+pub mod shop;
+pub mod vouchers;
+pub mod warehouse;
+
+pub use sale::Sale;
+pub use shop::{Ledger, Settings, Shop};

@@ -1,0 +1,486 @@
+//! The gateway: our side of the payment channel. One key for each effect, the refund request's id; what was sent, heard and
+//! reported is kept here, and a callback leaves as the completion of the step that waits for it.
+
+use crate::{
+    channel::{Acknowledging, Callback, CallbackSink, RefundOrder, Said, Silence, ThirdParty},
+    clock::Clock,
+    db::{Changing, create, insert_new, plus, states, table, to},
+    equation::{Violation, must_equal},
+    ids::{PaymentId, RefundId},
+    money::Money,
+    refusals::duplicate,
+};
+use schemars::JsonSchema;
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tercet_core::{Call, Operation, Refusal, kind};
+use tercet_participant::{
+    Closing, Database, Found, Handed, Otherwise, Outbox, Outcome, Pivot, SeaOrm, Settled, Ticket, Transaction,
+    database::{Access, Tx},
+    outbox::Completed,
+};
+
+/// `gateway.refund/1`: the money goes back. At a channel that can close a refund it has taken on.
+pub struct Refund;
+
+impl Operation for Refund {
+    const NAME: &'static str = "gateway.refund/1";
+    type Kind = kind::Pivot;
+    type Request = RefundMoney;
+    type Reply = MoneyBack;
+    const CLOSES: bool = true;
+}
+
+/// `gateway.refund_without_close/1`: the same at a channel that cannot close one.
+pub struct RefundWithoutClose;
+
+impl Operation for RefundWithoutClose {
+    const NAME: &'static str = "gateway.refund_without_close/1";
+    type Kind = kind::Pivot;
+    type Request = RefundMoney;
+    type Reply = MoneyBack;
+}
+
+/// Money to give back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefundMoney {
+    /// The refund request's id, and what the channel knows it by.
+    pub refund: RefundId,
+    /// The payment: the reference of its charge at the channel.
+    pub payment: PaymentId,
+    /// How much.
+    pub amount: Money,
+}
+
+/// Money that has gone back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MoneyBack {
+    /// The channel's own id, from whichever answer brought it first.
+    pub transaction: String,
+    /// How much.
+    pub amount: Money,
+    /// When, by the channel's clock: milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+/// How long to wait where the channel asks for patience.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The participant.
+#[derive(Clone)]
+pub struct Gateway {
+    db: SeaOrm,
+    channel: Arc<dyn ThirdParty>,
+    clock: Arc<dyn Clock>,
+    patience: Duration,
+}
+
+impl Gateway {
+    /// The gateway on its database, before that channel.
+    #[must_use]
+    pub fn new(db: SeaOrm, channel: Arc<dyn ThirdParty>, clock: Arc<dyn Clock>) -> Self {
+        Self { db, channel, clock, patience: PATIENCE }
+    }
+
+    /// How long to ask Tercet to wait after "insufficient balance" or "maintenance"; a minute by default.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    async fn within(
+        &self, limit: Duration, ask: impl Future<Output = Result<Said, Silence>> + Send,
+    ) -> Result<Said, Silence> {
+        tokio::select! {
+            biased;
+            said = ask => said,
+            () = self.clock.sleep(limit) => Err(Silence),
+        }
+    }
+
+    async fn hand_on(&self, cx: &Call, request: RefundMoney) -> Handed<MoneyBack> {
+        let order =
+            RefundOrder { reference: request.refund.clone(), charge: request.payment.clone(), amount: request.amount };
+        match self.within(cx.timeout, self.channel.refund(order)).await {
+            Err(silence) => Handed::unknown(silence.to_string()),
+            Ok(said) => handed(said, &request, self.patience),
+        }
+    }
+
+    async fn ask(&self, cx: &Call, request: RefundMoney) -> Found<MoneyBack> {
+        match self.within(cx.timeout, self.channel.query(&request.refund)).await {
+            Err(silence) => Found::unknown(silence.to_string()),
+            Ok(said) => found(said, &request),
+        }
+    }
+
+    async fn shut(&self, cx: &Call, request: RefundMoney) -> Closing<MoneyBack> {
+        match self.within(cx.timeout, self.channel.close(&request.refund)).await {
+            Err(silence) => Closing::unknown(silence.to_string()),
+            Ok(said) => closing(said, &request),
+        }
+    }
+
+    async fn keep(&self, callback: Callback) -> Outcome<()> {
+        let tx = self.db.begin(Access::Write).await?;
+        if note(&tx, &callback, self.clock.now().0).await? {
+            forward(&tx, &callback, &self.clock).await?;
+        }
+        Tx::commit(tx).await?;
+        Ok(())
+    }
+}
+
+impl Pivot<Refund> for Gateway {
+    async fn prepare(&self, tx: &Transaction, cx: &Call, request: RefundMoney) -> Outcome<()> {
+        book_intent(tx, cx, &request, Contract::Closes).await
+    }
+
+    async fn execute(&self, cx: &Call, request: RefundMoney) -> Handed<MoneyBack> {
+        self.hand_on(cx, request).await
+    }
+
+    async fn query(&self, cx: &Call, request: RefundMoney) -> Found<MoneyBack> {
+        self.ask(cx, request).await
+    }
+
+    async fn close(&self, cx: &Call, request: RefundMoney) -> Closing<MoneyBack> {
+        self.shut(cx, request).await
+    }
+
+    async fn record(
+        &self, tx: &Transaction, _: &Call, request: RefundMoney, settled: Settled<MoneyBack>,
+    ) -> Outcome<()> {
+        Ok(book(tx, &request.refund, settled).await?)
+    }
+}
+
+impl Pivot<RefundWithoutClose> for Gateway {
+    async fn prepare(&self, tx: &Transaction, cx: &Call, request: RefundMoney) -> Outcome<()> {
+        book_intent(tx, cx, &request, Contract::DoesNotClose).await
+    }
+
+    async fn execute(&self, cx: &Call, request: RefundMoney) -> Handed<MoneyBack> {
+        self.hand_on(cx, request).await
+    }
+
+    async fn query(&self, cx: &Call, request: RefundMoney) -> Found<MoneyBack> {
+        self.ask(cx, request).await
+    }
+
+    async fn record(
+        &self, tx: &Transaction, _: &Call, request: RefundMoney, settled: Settled<MoneyBack>,
+    ) -> Outcome<()> {
+        Ok(book(tx, &request.refund, settled).await?)
+    }
+}
+
+impl CallbackSink for Gateway {
+    fn receive(&self, callback: Callback) -> Acknowledging<'_> {
+        // A write transaction must not be dropped half way, whatever becomes of who waits for the acknowledgement.
+        let this = self.clone();
+        let kept = tokio::spawn(async move { this.keep(callback).await });
+        Box::pin(async move {
+            match kept.await {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => {
+                    tracing::warn!(error = %error, "callback not kept");
+                    false
+                }
+                Err(_) => false,
+            }
+        })
+    }
+}
+
+/// A rejection that vouches that nothing was done, and passes by itself.
+fn is_transient(code: &str) -> bool {
+    matches!(code, "insufficient_balance" | "channel_maintenance" | "system_busy" | "rate_limited")
+}
+
+/// The money moved, if it is the amount that was asked for; else nobody knows what was done.
+fn moved(transaction: String, amount: Money, at_ms: i64, request: &RefundMoney) -> Result<MoneyBack, String> {
+    if amount == request.amount {
+        Ok(MoneyBack { transaction, amount, at_ms })
+    } else {
+        Err(format!("the channel speaks of {amount}, not of {}", request.amount))
+    }
+}
+
+fn handed(said: Said, request: &RefundMoney, patience: Duration) -> Handed<MoneyBack> {
+    match said {
+        Said::Succeeded { transaction, amount, at } => match moved(transaction, amount, at.0, request) {
+            Ok(back) => Handed::Done(back),
+            Err(reason) => Handed::unknown(reason),
+        },
+        Said::Processing { transaction } => Handed::pending(&BTreeMap::from([("transaction", transaction)])),
+        Said::Failed { code, message } => Handed::refused(code, message),
+        Said::Closed => Handed::refused("closed", "the channel has closed this refund"),
+        Said::Rejected { code, message } if is_transient(&code) => {
+            Handed::NotSent { after: Some(patience), reason: format!("{code}: {message}") }
+        }
+        // Rejected now, which says nothing about an earlier request under the same reference.
+        Said::Rejected { code, message } => Handed::unknown(format!("{code}: {message}")),
+        Said::NotFound => Handed::unknown("the channel does not know what it was just given"),
+    }
+}
+
+fn found(said: Said, request: &RefundMoney) -> Found<MoneyBack> {
+    match said {
+        Said::Succeeded { transaction, amount, at } => match moved(transaction, amount, at.0, request) {
+            Ok(back) => Found::Done(back),
+            Err(reason) => Found::unknown(reason),
+        },
+        Said::Processing { transaction } => Found::pending(&BTreeMap::from([("transaction", transaction)])),
+        Said::Failed { code, message } => Found::refused(code, message),
+        Said::Closed => Found::refused("closed", "the channel has closed this refund"),
+        Said::NotFound => Found::Absent,
+        Said::Rejected { code, message } => Found::unknown(format!("{code}: {message}")),
+    }
+}
+
+fn closing(said: Said, request: &RefundMoney) -> Closing<MoneyBack> {
+    match said {
+        Said::Succeeded { transaction, amount, at } => match moved(transaction, amount, at.0, request) {
+            Ok(back) => Closing::Done(back),
+            Err(reason) => Closing::unknown(reason),
+        },
+        // What has failed for good is as unusable as what was closed.
+        Said::Closed | Said::Failed { .. } => Closing::Closed,
+        Said::NotFound => Closing::Absent,
+        Said::Processing { .. } => Closing::unknown("the channel is still at it"),
+        Said::Rejected { code, message } => Closing::unknown(format!("{code}: {message}")),
+    }
+}
+
+table! {
+    /// Every refund that was, or was about to be, handed on.
+    refund "gateway_refunds" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: String,
+        payment_id: String,
+        currency: String,
+        amount: i64,
+        state: Sent,
+        channel_transaction: Option<String>,
+        failure: Option<String>,
+        attempts: i64,
+        contract: Contract,
+        ticket: String,
+    }
+}
+
+table! {
+    /// Every report of the channel, once for each outcome, with the number of its copies.
+    callback "gateway_callbacks" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        channel_transaction: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        outcome: String,
+        refund_id: String,
+        body: String,
+        received_at_ms: i64,
+        copies: i64,
+        forwarded: bool,
+    }
+}
+
+states! {
+    /// Where a refund stands, as far as the gateway knows.
+    pub enum Sent {
+        /// An attempt was, or is about to be, handed on.
+        Processing = "processing",
+        /// The money has moved.
+        Succeeded = "succeeded",
+        /// A definite no.
+        Failed = "failed",
+        /// The key is unusable, and nothing was done under it.
+        Closed = "closed",
+    }
+}
+
+states! {
+    /// By which contract it was asked for.
+    pub(crate) enum Contract {
+        /// The channel closes refunds.
+        Closes = "closes",
+        /// It does not.
+        DoesNotClose = "does_not_close",
+    }
+}
+
+/// Makes the tables when they are not there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ensure_schema(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    create(db, refund::Entity).await?;
+    create(db, callback::Entity).await
+}
+
+/// Books one attempt before it is sent. A key stands for one effect of one step: another's, or another amount, is refused.
+async fn book_intent(db: &impl ConnectionTrait, cx: &Call, request: &RefundMoney, contract: Contract) -> Outcome<()> {
+    let ticket = serde_json::to_string(&Ticket::of(cx)).map_err(|e| Refusal::new("bad_ticket", e.to_string()))?;
+    let row = refund::Model {
+        id: request.refund.to_string(),
+        payment_id: request.payment.to_string(),
+        currency: request.amount.currency.to_string(),
+        amount: request.amount.minor.0,
+        state: Sent::Processing,
+        channel_transaction: None,
+        failure: None,
+        attempts: 0,
+        contract,
+        ticket: ticket.clone(),
+    };
+    insert_new(db, row).await?;
+    let mine = refund::Entity::update_many()
+        .changing([plus(refund::Column::Attempts, 1), to(refund::Column::State, Sent::Processing)])
+        .filter(refund::Column::Id.eq(request.refund.as_str()))
+        .filter(refund::Column::Ticket.eq(ticket))
+        .filter(refund::Column::PaymentId.eq(request.payment.as_str()))
+        .filter(refund::Column::Currency.eq(request.amount.currency.as_str()))
+        .filter(refund::Column::Amount.eq(request.amount.minor.0))
+        .filter(refund::Column::State.ne(Sent::Succeeded))
+        .exec(db)
+        .await?;
+    if mine.rows_affected == 1 { Ok(()) } else { Err(duplicate(&request.refund).into()) }
+}
+
+/// Books what was learnt. Success overwrites everything, and nothing overwrites success.
+async fn book(db: &impl ConnectionTrait, id: &RefundId, settled: Settled<MoneyBack>) -> Result<(), DbErr> {
+    let (state, transaction, failure) = match settled {
+        Settled::Done(back) => (Sent::Succeeded, Some(back.transaction), None),
+        Settled::Refused(refusal) => (Sent::Failed, None, Some(refusal.to_string())),
+        Settled::Closed => (Sent::Closed, None, None),
+        Settled::Pending(_) => return Ok(()),
+    };
+    refund::Entity::update_many()
+        .changing([
+            to(refund::Column::State, state),
+            to(refund::Column::ChannelTransaction, transaction),
+            to(refund::Column::Failure, failure),
+        ])
+        .filter(refund::Column::Id.eq(id.as_str()))
+        .filter(refund::Column::State.ne(Sent::Succeeded))
+        .exec(db)
+        .await
+        .map(drop)
+}
+
+const fn outcome_of(said: &Said) -> &'static str {
+    match said {
+        Said::Succeeded { .. } => "succeeded",
+        Said::Processing { .. } => "processing",
+        Said::Failed { .. } => "failed",
+        Said::Rejected { .. } => "rejected",
+        Said::Closed => "closed",
+        Said::NotFound => "not_found",
+    }
+}
+
+/// Keeps a callback; true when it is the first of its kind.
+async fn note(db: &impl ConnectionTrait, callback: &Callback, now_ms: i64) -> Outcome<bool> {
+    let outcome = outcome_of(&callback.said);
+    let body = serde_json::to_string(callback).map_err(|e| Refusal::new("bad_callback", e.to_string()))?;
+    let row = callback::Model {
+        channel_transaction: callback.transaction.clone(),
+        outcome: outcome.to_owned(),
+        refund_id: callback.reference.to_string(),
+        body,
+        received_at_ms: now_ms,
+        copies: 0,
+        forwarded: false,
+    };
+    let first = insert_new(db, row).await?;
+    callback::Entity::update_many()
+        .changing([plus(callback::Column::Copies, 1)])
+        .filter(callback::Column::ChannelTransaction.eq(&callback.transaction))
+        .filter(callback::Column::Outcome.eq(outcome))
+        .exec(db)
+        .await?;
+    Ok(first)
+}
+
+/// Passes a callback on as the completion of the step that waits for it, if one does.
+async fn forward(tx: &Transaction, callback: &Callback, clock: &Arc<dyn Clock>) -> Outcome<()> {
+    let Some(row) = refund::Entity::find_by_id(callback.reference.as_str()).one(tx).await? else {
+        tracing::warn!(refund.id = %callback.reference, "callback for a refund that was never sent");
+        return Ok(());
+    };
+    let request = RefundMoney {
+        refund: callback.reference.clone(),
+        payment: PaymentId::stored(row.payment_id),
+        amount: Money::new(row.amount, row.currency.parse().map_err(Refusal::from)?),
+    };
+    let verdict = match found(callback.said.clone(), &request) {
+        Found::Done(back) => Ok(back),
+        Found::Refused(refusal) => Err(refusal),
+        Found::Absent | Found::Pending(_) | Found::Unknown { .. } => return Ok(()),
+    };
+    let settled = verdict.clone().map_or_else(Settled::Refused, Settled::Done);
+    book(tx, &request.refund, settled).await?;
+    let ticket: Ticket = serde_json::from_str(&row.ticket).map_err(|e| Refusal::new("bad_ticket", e.to_string()))?;
+    let now = clock.now();
+    let completed = match row.contract {
+        Contract::Closes => tx.complete::<Refund>(&ticket, verdict, now).await,
+        Contract::DoesNotClose => tx.complete::<RefundWithoutClose>(&ticket, verdict, now).await,
+    };
+    if completed.map_err(Otherwise::from)? == Completed::Recorded {
+        callback::Entity::update_many()
+            .changing([to(callback::Column::Forwarded, true)])
+            .filter(callback::Column::ChannelTransaction.eq(&callback.transaction))
+            .exec(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// What the gateway knows, summed up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GatewayLedger {
+    /// How many refunds stand where.
+    pub refunds: BTreeMap<String, u64>,
+    /// Money that is known to have gone back, by currency, in minor units.
+    pub given_back: BTreeMap<String, i64>,
+    /// Attempts that were handed on.
+    pub attempts: i64,
+    /// Callbacks that came, copies counted.
+    pub callbacks: i64,
+    /// Of these, the copies.
+    pub copies: i64,
+}
+
+/// The figures of the participant's database.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ledger(db: &impl ConnectionTrait) -> Result<GatewayLedger, DbErr> {
+    let mut ledger = GatewayLedger::default();
+    for row in refund::Entity::find().all(db).await? {
+        *ledger.refunds.entry(row.state.as_str().to_owned()).or_default() += 1;
+        ledger.attempts += row.attempts;
+        if row.state == Sent::Succeeded {
+            *ledger.given_back.entry(row.currency).or_default() += row.amount;
+        }
+    }
+    for row in callback::Entity::find().all(db).await? {
+        ledger.callbacks += row.copies;
+        ledger.copies += row.copies - 1;
+    }
+    Ok(ledger)
+}
+
+/// What has succeeded has the channel's transaction, and nothing else has.
+///
+/// # Errors
+/// The equation that does not hold.
+pub async fn check_equation(db: &impl ConnectionTrait) -> Result<(), Violation> {
+    for row in refund::Entity::find().all(db).await? {
+        let succeeded = row.state == Sent::Succeeded;
+        let name = format!("refund {} at the gateway: succeeded = has a transaction", row.id);
+        must_equal(name, i64::from(succeeded), i64::from(row.channel_transaction.is_some()))?;
+    }
+    Ok(())
+}

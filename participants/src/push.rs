@@ -1,0 +1,141 @@
+//! Messages to the buyer, after the decision only: each is kept once.
+
+use crate::{
+    db::{create, insert_new, table},
+    ids::{OrderId, RefundId, UserId},
+    money::Money,
+};
+use schemars::JsonSchema;
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tercet_core::{Call, Operation, kind};
+use tercet_participant::{Outcome, Retriable, Transaction};
+
+/// `push.notify/1`: tell the buyer.
+pub struct Notify;
+
+impl Operation for Notify {
+    const NAME: &'static str = "push.notify/1";
+    type Kind = kind::Retriable;
+    type Request = Notice;
+    type Reply = ();
+}
+
+/// A message to a buyer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Notice {
+    /// To whom.
+    pub user: UserId,
+    /// About which order, where it is about one.
+    pub order: Option<OrderId>,
+    /// What about.
+    pub about: About,
+}
+
+/// What a message is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// The money has moved.
+    Refunded {
+        /// The refund.
+        refund: RefundId,
+        /// How much.
+        amount: Money,
+    },
+    /// The refund did not come about.
+    RefundFailed {
+        /// The refund.
+        refund: RefundId,
+    },
+}
+
+/// *The money is on its way to you*: to be said once it has moved, never before.
+#[must_use]
+pub fn refunded(user: UserId, order: Option<OrderId>, refund: RefundId, amount: Money) -> Notice {
+    Notice { user, order, about: About::Refunded { refund, amount } }
+}
+
+/// *The refund did not come about*.
+#[must_use]
+pub fn refund_failed(user: UserId, order: Option<OrderId>, refund: RefundId) -> Notice {
+    Notice { user, order, about: About::RefundFailed { refund } }
+}
+
+impl About {
+    fn topic(&self) -> &'static str {
+        match self {
+            Self::Refunded { .. } => "refunded",
+            Self::RefundFailed { .. } => "refund_failed",
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Refunded { refund, amount } => format!("{amount} were refunded to you (refund {refund})."),
+            Self::RefundFailed { refund } => {
+                format!("The refund {refund} did not come about. Your order is as it was.")
+            }
+        }
+    }
+}
+
+/// The participant.
+pub struct Push;
+
+impl Retriable<Notify> for Push {
+    async fn execute(&self, tx: &Transaction, cx: &Call, request: Notice) -> Outcome<()> {
+        let row = notice::Model {
+            key: cx.key.to_string(),
+            user_id: request.user.to_string(),
+            order_id: request.order.as_ref().map(ToString::to_string),
+            topic: request.about.topic().to_owned(),
+            text: request.about.text(),
+        };
+        insert_new(tx, row).await?;
+        Ok(())
+    }
+}
+
+table! {
+    /// What was said to whom; its key is the effect's.
+    notice "notices" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        key: String,
+        #[sea_orm(indexed)]
+        user_id: String,
+        order_id: Option<String>,
+        topic: String,
+        text: String,
+    }
+}
+
+/// Makes the table when it is not there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ensure_schema(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    create(db, notice::Entity).await
+}
+
+/// What a buyer was told, in the order of the messages' keys.
+///
+/// # Errors
+/// When the database fails.
+pub async fn told(db: &impl ConnectionTrait, user: &UserId) -> Result<Vec<String>, DbErr> {
+    let mine = notice::Entity::find().filter(notice::Column::UserId.eq(user.as_str()));
+    Ok(mine.order_by_asc(notice::Column::Key).all(db).await?.into_iter().map(|row| row.text).collect())
+}
+
+/// How many messages there are, by topic.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ledger(db: &impl ConnectionTrait) -> Result<BTreeMap<String, u64>, DbErr> {
+    let mut ledger = BTreeMap::new();
+    for row in notice::Entity::find().all(db).await? {
+        *ledger.entry(row.topic).or_default() += 1;
+    }
+    Ok(ledger)
+}

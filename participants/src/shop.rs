@@ -1,0 +1,326 @@
+//! The whole shop on one machine: every participant on a SQLite file of its own, the channel on another, their figures side by side.
+
+use crate::{
+    channel::{Behaviours, Channel, ChannelError, ChannelLedger, Settings as ChannelSettings},
+    clock::{Clock, SystemClock},
+    coupons::{self, Coupons, IssueCoupon, TakeCouponBack},
+    db,
+    equation::Violation,
+    gateway::{self, Gateway, GatewayLedger, Refund, RefundWithoutClose},
+    inventory::{self, Inventory, PutBack, Reserve, StockLedger},
+    orders::{self, AwaitShipment, OrderLedger, Orders, RefundOrder},
+    payments::{self, BookRefunded, HoldRefund, PaymentLedger, Payments},
+    points::{self, GrantPoints, PointLedger, Points, TakePointsBack},
+    push::{self, Notify, Push},
+    red_packets::{self, IssueRedPacket, RedPackets, TakeRedPacketBack},
+    vouchers::VoucherLedger,
+    warehouse::{self, Ship, ShipmentLedger, Stop, Warehouse},
+};
+use sea_orm::DbErr;
+use serde::Serialize;
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use tercet_core::{Millis, Participant};
+use tercet_participant::{
+    BuildError, Database, Fault, Otherwise, SeaOrm, Service,
+    database::{Access, OpenError as DatabaseError},
+    outbox::{Ingress, Relay},
+};
+
+/// How a shop is set up.
+pub struct Settings {
+    /// How the channel behaves.
+    pub behaviours: Behaviours,
+    /// Whether it can close a refund that it has taken on.
+    pub closes: bool,
+    /// Everybody's clock.
+    pub clock: Arc<dyn Clock>,
+    /// How long the gateway asks Tercet to wait after "insufficient balance" or "maintenance".
+    pub patience: Duration,
+    /// Minor units that a point is worth where one that was spent must be deducted.
+    pub minor_per_point: i64,
+}
+
+impl Settings {
+    /// A channel that misbehaves by `seed`, its delays multiples of `pace`, on the machine's clock.
+    #[must_use]
+    pub fn seeded(seed: u64, pace: Duration) -> Self {
+        Self {
+            behaviours: Behaviours::seeded(seed, pace),
+            closes: true,
+            clock: Arc::new(SystemClock),
+            patience: pace,
+            minor_per_point: 1,
+        }
+    }
+}
+
+/// Why a shop cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A participant's database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A participant's tables, or the channel's database.
+    #[error("failed to prepare the shop's tables: {0}")]
+    Tables(#[from] DbErr),
+    /// The channel.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// A participant.
+    #[error(transparent)]
+    Participant(#[from] BuildError),
+}
+
+/// What goes wrong with an open shop: a database, in nearly all cases.
+#[derive(Debug, thiserror::Error)]
+pub enum ShopError {
+    /// A participant's database.
+    #[error("failed to use the shop's databases: {0}")]
+    Database(#[from] DbErr),
+    /// A participant's outbox.
+    #[error("failed to empty the gateway's outbox: {0}")]
+    Outbox(#[from] Fault),
+    /// The channel.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// Something to begin with that the shop's own rules refuse.
+    #[error("failed to set up a sale: {0}")]
+    Sale(#[from] Otherwise),
+}
+
+/// The participants' databases.
+pub(crate) struct Databases {
+    pub(crate) orders: SeaOrm,
+    pub(crate) inventory: SeaOrm,
+    pub(crate) points: SeaOrm,
+    pub(crate) coupons: SeaOrm,
+    pub(crate) red_packets: SeaOrm,
+    pub(crate) warehouse: SeaOrm,
+    pub(crate) push: SeaOrm,
+    pub(crate) payments: SeaOrm,
+    pub(crate) gateway: SeaOrm,
+}
+
+impl Databases {
+    async fn open(dir: &Path) -> Result<Self, OpenError> {
+        let all = Self {
+            orders: SeaOrm::sqlite(&dir.join("orders.db")).await?,
+            inventory: SeaOrm::sqlite(&dir.join("inventory.db")).await?,
+            points: SeaOrm::sqlite(&dir.join("points.db")).await?,
+            coupons: SeaOrm::sqlite(&dir.join("coupons.db")).await?,
+            red_packets: SeaOrm::sqlite(&dir.join("red_packets.db")).await?,
+            warehouse: SeaOrm::sqlite(&dir.join("warehouse.db")).await?,
+            push: SeaOrm::sqlite(&dir.join("push.db")).await?,
+            payments: SeaOrm::sqlite(&dir.join("payments.db")).await?,
+            gateway: SeaOrm::sqlite(&dir.join("gateway.db")).await?,
+        };
+        orders::ensure_schema(all.orders.writer()).await?;
+        inventory::ensure_schema(all.inventory.writer()).await?;
+        points::ensure_schema(all.points.writer()).await?;
+        coupons::ensure_schema(all.coupons.writer()).await?;
+        red_packets::ensure_schema(all.red_packets.writer()).await?;
+        warehouse::ensure_schema(all.warehouse.writer()).await?;
+        push::ensure_schema(all.push.writer()).await?;
+        payments::ensure_schema(all.payments.writer()).await?;
+        gateway::ensure_schema(all.gateway.writer()).await?;
+        Ok(all)
+    }
+}
+
+/// The shop's clock where the SDK asks for one.
+struct Ticking(Arc<dyn Clock>);
+
+impl tercet_participant::Clock for Ticking {
+    fn now(&self) -> Millis {
+        self.0.now()
+    }
+}
+
+/// One participant's equations, in one transaction, so that no figure is read before and another after a commit.
+macro_rules! checked {
+    ($db:expr, $participant:ident) => {
+        match $db.begin(Access::Read).await {
+            Ok(tx) => $participant::check_equation(&tx).await,
+            Err(fault) => Err(Violation::Unreadable(fault.to_string())),
+        }
+    };
+}
+/// Every reference participant of a refund, and the third party behind them.
+pub struct Shop {
+    pub(crate) databases: Databases,
+    pub(crate) channel: Arc<Channel>,
+    gateway: Gateway,
+    participants: Vec<Arc<dyn Participant>>,
+    minor_per_point: i64,
+}
+
+impl Shop {
+    /// Opens the shop in `dir`; files and tables that are not there are made.
+    ///
+    /// # Errors
+    /// When a database cannot be opened or made.
+    pub async fn open(dir: &Path, settings: Settings) -> Result<Self, OpenError> {
+        let databases = Databases::open(dir).await?;
+        let Settings { behaviours, closes, clock, patience, minor_per_point } = settings;
+        let book = db::open(&dir.join("channel.db")).await?;
+        let channel = Arc::new(Channel::new(book, ChannelSettings { behaviours, closes, clock: clock.clone() }).await?);
+        let gateway = Gateway::new(databases.gateway.clone(), channel.clone(), clock.clone()).with_patience(patience);
+        let participants = participants(&databases, &gateway, &clock, minor_per_point)?;
+        Ok(Self { databases, channel, gateway, participants, minor_per_point })
+    }
+
+    /// Every participant, to be hosted in this process.
+    #[must_use]
+    pub fn participants(&self) -> Vec<Arc<dyn Participant>> {
+        self.participants.clone()
+    }
+
+    /// The third party.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// What waits in the outboxes, to be sent into `ingress`: the channel's callbacks, as completions.
+    pub fn relay<I: Ingress>(&self, ingress: I) -> Relay<SeaOrm, I> {
+        Relay::new(self.databases.gateway.clone(), ingress)
+    }
+
+    /// Lets the world outside go on by one step: what is due at the channel ends, is reported, and leaves as completions. Call it
+    /// every so often; it says when the channel has something due next, if it has.
+    ///
+    /// # Errors
+    /// When a database fails; nothing is lost, call it again.
+    pub async fn turn<I: Ingress>(&self, relay: &Relay<SeaOrm, I>) -> Result<Option<Millis>, ShopError> {
+        let next = self.channel.settle().await?;
+        self.channel.call_back(&self.gateway).await?;
+        relay.sweep().await?;
+        Ok(next)
+    }
+
+    /// The figures of all databases.
+    ///
+    /// # Errors
+    /// When a database fails.
+    pub async fn ledger(&self) -> Result<Ledger, ShopError> {
+        let dbs = &self.databases;
+        Ok(Ledger {
+            channel: self.channel.ledger().await?,
+            gateway: gateway::ledger(dbs.gateway.reader()).await?,
+            payments: payments::ledger(dbs.payments.reader()).await?,
+            orders: orders::ledger(dbs.orders.reader()).await?,
+            stock: inventory::ledger(dbs.inventory.reader()).await?,
+            points: points::ledger(dbs.points.reader()).await?,
+            coupons: coupons::ledger(dbs.coupons.reader()).await?,
+            red_packets: red_packets::ledger(dbs.red_packets.reader()).await?,
+            shipments: warehouse::ledger(dbs.warehouse.reader()).await?,
+            notices: push::ledger(dbs.push.reader()).await?,
+            minor_per_point: self.minor_per_point,
+        })
+    }
+
+    /// Every equation that does not hold, of each participant and the channel; at any time there is none.
+    pub async fn violations(&self) -> Vec<Violation> {
+        let dbs = &self.databases;
+        let checks = [
+            self.channel.check_equation().await,
+            checked!(dbs.gateway, gateway),
+            checked!(dbs.payments, payments),
+            checked!(dbs.orders, orders),
+            checked!(dbs.inventory, inventory),
+            checked!(dbs.points, points),
+            checked!(dbs.coupons, coupons),
+            checked!(dbs.red_packets, red_packets),
+            checked!(dbs.warehouse, warehouse),
+        ];
+        checks.into_iter().filter_map(Result::err).collect()
+    }
+}
+
+fn participants(
+    dbs: &Databases, gateway: &Gateway, clock: &Arc<dyn Clock>, minor_per_point: i64,
+) -> Result<Vec<Arc<dyn Participant>>, BuildError> {
+    let tick = || Ticking(clock.clone());
+    let orders = Service::builder("orders", dbs.orders.clone(), Orders::new(clock.clone()));
+    let inventory = Service::builder("inventory", dbs.inventory.clone(), Inventory);
+    let points = Service::builder("points", dbs.points.clone(), Points { minor_per_point });
+    let coupons = Service::builder("coupons", dbs.coupons.clone(), Coupons);
+    let red_packets = Service::builder("red_packets", dbs.red_packets.clone(), RedPackets);
+    let warehouse = Service::builder("warehouse", dbs.warehouse.clone(), Warehouse);
+    let push = Service::builder("push", dbs.push.clone(), Push);
+    let payments = Service::builder("payments", dbs.payments.clone(), Payments);
+    let gateway = Service::builder("gateway", dbs.gateway.clone(), gateway.clone());
+    Ok(vec![
+        Arc::new(orders.tcc::<RefundOrder>().retriable::<AwaitShipment>().clock(tick()).build()?),
+        Arc::new(inventory.tcc::<Reserve>().tcc::<PutBack>().clock(tick()).build()?),
+        Arc::new(points.tcc::<TakePointsBack>().retriable::<GrantPoints>().clock(tick()).build()?),
+        Arc::new(coupons.tcc::<TakeCouponBack>().retriable::<IssueCoupon>().clock(tick()).build()?),
+        Arc::new(red_packets.tcc::<TakeRedPacketBack>().retriable::<IssueRedPacket>().clock(tick()).build()?),
+        Arc::new(warehouse.tcc::<Stop>().retriable::<Ship>().clock(tick()).build()?),
+        Arc::new(push.retriable::<Notify>().clock(tick()).build()?),
+        Arc::new(payments.tcc::<HoldRefund>().retriable::<BookRefunded>().clock(tick()).build()?),
+        Arc::new(gateway.pivot::<Refund>().pivot::<RefundWithoutClose>().clock(tick()).build()?),
+    ])
+}
+
+/// The figures of all databases, side by side.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// The third party's own.
+    pub channel: ChannelLedger,
+    /// Our side of it.
+    pub gateway: GatewayLedger,
+    /// Payments and refunds.
+    pub payments: PaymentLedger,
+    /// Orders.
+    pub orders: OrderLedger,
+    /// Stock, in pieces.
+    pub stock: StockLedger,
+    /// Points.
+    pub points: PointLedger,
+    /// Coupons.
+    pub coupons: VoucherLedger,
+    /// Red packets.
+    pub red_packets: VoucherLedger,
+    /// Shipments.
+    pub shipments: ShipmentLedger,
+    /// Messages to buyers, by topic.
+    pub notices: BTreeMap<String, u64>,
+    /// Minor units that a deducted point was worth.
+    pub minor_per_point: i64,
+}
+
+impl Ledger {
+    /// How many holds stand: refunds that some participant still holds something for. None once every saga has ended.
+    #[must_use]
+    pub fn holds(&self) -> u64 {
+        let open = |n: i64| u64::try_from(n).unwrap_or(u64::MAX);
+        let processing = self.payments.refunds.get("processing").copied().unwrap_or(0);
+        let vouchers = self.coupons.holds + self.red_packets.holds;
+        processing + open(self.orders.open_refunds) + self.points.holds + vouchers + self.shipments.holds
+    }
+
+    /// What does not add up between the participants: at rest there is nothing. While sagas run, money that has moved may not be
+    /// booked yet; it is reserved then, and that alone is allowed for.
+    #[must_use]
+    pub fn mismatches(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (currency, account) in &self.channel.accounts {
+            let money = self.payments.money.get(currency).copied().unwrap_or_default();
+            let (received, given_back) = (account.received.0, account.given_back.0);
+            if money.received != received {
+                found.push(format!("{currency}: {} received by payments, {received} by the channel", money.received));
+            }
+            if given_back < money.refunded || given_back > money.refunded + money.reserved {
+                found.push(format!(
+                    "{currency}: {given_back} given back by the channel, {} booked as refunded and {} reserved",
+                    money.refunded, money.reserved
+                ));
+            }
+        }
+        if self.channel.over_charge > 0 {
+            found.push(format!("{} refunds were asked for beyond their charge", self.channel.over_charge));
+        }
+        found
+    }
+}
