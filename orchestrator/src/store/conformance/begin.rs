@@ -17,11 +17,11 @@ pub async fn a_start_is_there_with_its_entries_and_timers(store: Tested) {
     new.timers = vec![timer(1, "deadline", 900)];
     assert_eq!(ok(store.commit(node, starts(vec![new.clone()])).await), [Started::New]);
     assert_eq!(ok(store.saga(saga(1)).await), Some(new.row.clone()));
-    assert_eq!(ok(store.find(name("default"), name("refund"), name("order-7")).await), Some(new.row));
+    assert_eq!(ok(store.find(name("default"), name("chain"), name("order-7")).await), Some(new.row));
     assert_eq!(journal_of(&store, 1).await, new.entries);
     assert_eq!(ok(store.timers_of(vec![saga(1)]).await), new.timers);
     assert_eq!(ok(store.saga(saga(2)).await), None);
-    assert_eq!(ok(store.find(name("default"), name("refund"), name("order-8")).await), None);
+    assert_eq!(ok(store.find(name("default"), name("chain"), name("order-8")).await), None);
 }
 
 /// The loser learns the owner, and whether it asked for the same; it writes nothing.
@@ -87,12 +87,12 @@ pub async fn keys_are_apart_by_namespace_and_definition(store: Tested) {
     let mut elsewhere = start(2, "k1");
     elsewhere.row.namespace = name("other");
     let mut another = start(3, "k1");
-    another.row.definition = name("payment");
+    another.row.definition = name("relay");
     let mut newer = start(4, "k1");
     newer.row.version = 2;
     let answers = ok(store.commit(node, starts(vec![elsewhere, another, newer])).await);
     assert_eq!(answers, [Started::New, Started::New, Started::Taken { by: saga(1), same_payload: true }]);
-    assert_eq!(ok(store.find(name("other"), name("refund"), name("k1")).await).map(|row| row.id), Some(saga(2)));
+    assert_eq!(ok(store.find(name("other"), name("chain"), name("k1")).await).map(|row| row.id), Some(saga(2)));
 }
 
 /// Two sagas never share an id: the batch is refused whole.

@@ -80,13 +80,13 @@ pub async fn a_definition_is_registered_once_and_never_overwritten(store: Tested
         fingerprint: fingerprint.to_owned(),
         description: format!(r#"{{"steps":["{fingerprint}"]}}"#),
     };
-    let (refund, payment) = (definition("refund", 1, "aa"), definition("payment", 1, "bb"));
-    assert_eq!(ok(store.register(vec![refund.clone(), payment.clone()]).await), []);
-    assert_eq!(ok(store.register(vec![payment.clone(), refund.clone()]).await), []);
-    let (edited, newer) = (definition("refund", 1, "cc"), definition("refund", 2, "cc"));
-    assert_eq!(ok(store.register(vec![payment, edited, newer.clone()]).await), vec![refund.clone()]);
-    assert_eq!(ok(store.definition(name("refund"), 1).await), Some(refund));
-    assert_eq!(ok(store.definition(name("refund"), 2).await), Some(newer));
-    assert_eq!(ok(store.definition(name("refund"), 3).await), None);
+    let (chain, relay) = (definition("chain", 1, "aa"), definition("relay", 1, "bb"));
+    assert_eq!(ok(store.register(vec![chain.clone(), relay.clone()]).await), []);
+    assert_eq!(ok(store.register(vec![relay.clone(), chain.clone()]).await), []);
+    let (edited, newer) = (definition("chain", 1, "cc"), definition("chain", 2, "cc"));
+    assert_eq!(ok(store.register(vec![relay, edited, newer.clone()]).await), vec![chain.clone()]);
+    assert_eq!(ok(store.definition(name("chain"), 1).await), Some(chain));
+    assert_eq!(ok(store.definition(name("chain"), 2).await), Some(newer));
+    assert_eq!(ok(store.definition(name("chain"), 3).await), None);
     assert_eq!(ok(store.register(Vec::new()).await), []);
 }

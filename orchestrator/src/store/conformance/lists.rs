@@ -9,7 +9,7 @@ async fn filled(store: &Tested) -> Vec<SagaRow> {
     let all: Vec<_> = (1..=60_u64)
         .map(|n| {
             let mut new = start(n, &format!("k{}", n % 30));
-            new.row.definition = name(if n <= 30 { "refund" } else { "payment" });
+            new.row.definition = name(if n <= 30 { "chain" } else { "relay" });
             new.row.projection = Projection {
                 status: SagaStatus::ALL[n as usize % 5],
                 parked: if n % 4 == 0 { 2 } else { 0 },
@@ -26,7 +26,7 @@ async fn filled(store: &Tested) -> Vec<SagaRow> {
 
 fn filters() -> Vec<Filter> {
     let mut filters = Vec::new();
-    for definition in [None, Some("refund"), Some("nobody")] {
+    for definition in [None, Some("chain"), Some("nobody")] {
         for status in [None, Some(SagaStatus::Trying), Some(SagaStatus::Confirmed)] {
             for parked in [None, Some(true), Some(false)] {
                 for attention in [None, Some(true), Some(false)] {

@@ -115,7 +115,7 @@ fn row(n: u64, key: &str) -> SagaRow {
     SagaRow {
         id: saga(n),
         namespace: name("default"),
-        definition: name("refund"),
+        definition: name("chain"),
         version: 1,
         key: name(key),
         payload_hash: PayloadHash([7; 32]),

@@ -323,14 +323,14 @@ async fn no_statement_scans_a_table() {
     let key = "order-7".parse().unwrap();
     let mut selects = vec![
         reads::select_journals(&one),
-        reads::select_key(&"default".parse().unwrap(), &"refund".parse().unwrap(), &key),
+        reads::select_key(&"default".parse().unwrap(), &"chain".parse().unwrap(), &key),
         reads::select_unfinished(SagaStatus::Trying, Some(one[0]), 10),
         reads::select_due(Millis(5), 10),
         reads::select_timers_of(&one),
         reads::select_inbox(&[1, 2]),
         reads::select_audit(one[0]),
     ];
-    let definition = Some("refund".parse().unwrap());
+    let definition = Some("chain".parse().unwrap());
     for (filter, status) in [
         (Filter::default(), Some(SagaStatus::Trying)),
         (Filter { definition, ..Filter::default() }, Some(SagaStatus::Confirmed)),
