@@ -23,7 +23,7 @@ use tercet_core::{Answer, Millis};
 pub type Transaction = DatabaseTransaction;
 
 /// How long a statement waits for SQLite's one writer before it is *busy*.
-const BUSY: Duration = Duration::from_secs(10);
+const BUSY: Duration = Duration::from_secs(5);
 
 /// Connections that read beside SQLite's one writer.
 const READERS: u32 = 4;

@@ -14,7 +14,7 @@ use std::{
 use tercet_core::{Answer, Call, Phase, StepKind};
 
 /// How often a transaction that another was in the way of begins again before the asker is told *not now*.
-const TURNS: u32 = 16;
+const TURNS: u32 = 8;
 
 /// How often a transaction whose commit failed begins again, to find out whether it was committed.
 const COMMITS: u32 = 3;

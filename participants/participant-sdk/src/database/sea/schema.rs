@@ -3,7 +3,7 @@
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
-    sea_query::{ColumnDef, Index, OnConflict, Query, Table},
+    sea_query::{ColumnDef, Index, IndexCreateStatement, OnConflict, Query, Table, TableCreateStatement},
 };
 
 pub(super) const BARRIER: &str = "tercet_barrier";
@@ -64,29 +64,55 @@ async fn create(tx: &DatabaseTransaction) -> Result<(), DbErr> {
         .on_conflict(OnConflict::column("only").do_nothing_on(["only"]).to_owned())
         .to_owned();
     tx.execute(&insert).await?;
-    let barrier = Table::create()
+    tx.execute(&barrier(tx.get_database_backend())).await?;
+    if tx.get_database_backend() != DbBackend::MySql {
+        let ages = ages().if_not_exists().table(BARRIER).to_owned();
+        tx.execute(&ages).await?;
+    }
+    tx.execute(&outbox(tx.get_database_backend())).await?;
+    Ok(())
+}
+
+fn ages() -> IndexCreateStatement {
+    Index::create().name("tercet_barrier_ages").col("ages_from").to_owned()
+}
+
+/// JSON as text. MySQL's TEXT ends at 64 KB, a reply does not.
+fn json(name: &'static str, backend: DbBackend) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    match backend {
+        DbBackend::MySql => column.custom("longtext"),
+        _ => column.text(),
+    };
+    column
+}
+
+fn barrier(backend: DbBackend) -> TableCreateStatement {
+    let mut step = ColumnDef::new("step").string_len(255).not_null().to_owned();
+    let mut table = Table::create();
+    if backend == DbBackend::MySql {
+        // There a text compares without regard to case, and an index cannot be made `if not exists`.
+        step.extra("CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
+        table.index(&mut ages());
+    }
+    table
         .table(BARRIER)
         .if_not_exists()
         .col(ColumnDef::new("saga").binary_len(16).not_null())
-        .col(ColumnDef::new("step").string_len(255).not_null())
+        .col(step)
         .col(ColumnDef::new("state").string_len(16).not_null())
         .col(ColumnDef::new("ages_from").big_integer().null())
-        .col(ColumnDef::new("body").text().not_null())
+        .col(json("body", backend).not_null())
         .primary_key(Index::create().col("saga").col("step"))
-        .to_owned();
-    tx.execute(&barrier).await?;
-    if tx.get_database_backend() == DbBackend::Sqlite {
-        let ages =
-            Index::create().if_not_exists().name("tercet_barrier_ages").table(BARRIER).col("ages_from").to_owned();
-        tx.execute(&ages).await?;
-    }
-    let outbox = Table::create()
+        .to_owned()
+}
+
+fn outbox(backend: DbBackend) -> TableCreateStatement {
+    Table::create()
         .table(OUTBOX)
         .if_not_exists()
         .col(ColumnDef::new("id").big_integer().not_null().auto_increment().primary_key())
-        .col(ColumnDef::new("message").text().not_null())
-        .col(ColumnDef::new("buried").text().null())
-        .to_owned();
-    tx.execute(&outbox).await?;
-    Ok(())
+        .col(json("message", backend).not_null())
+        .col(json("buried", backend).null())
+        .to_owned()
 }

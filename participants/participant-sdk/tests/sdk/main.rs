@@ -1,0 +1,16 @@
+//! The SDK as a participant's author and an orchestrator see it: the barrier's two bodies, third parties, faults, the outbox.
+
+#[cfg(test)]
+mod accounts;
+#[cfg(test)]
+mod bodies;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod honesty;
+#[cfg(test)]
+mod outbox;
+#[cfg(test)]
+mod pivots;
+#[cfg(test)]
+mod remotes;
