@@ -1,0 +1,270 @@
+//! `tercet bench chain`: how many sagas a second, beside the store's own limit, measured in the same run.
+//!
+//! Everything is durable and in this process: SQLite with `synchronous=FULL`, participants that answer at once. What is measured is
+//! the orchestrator. Each line is one concurrency: so many sagas are under way at any moment, the next starts when one ends.
+
+mod chain;
+mod process;
+
+use chain::{INPUT_BYTES, Link, STEPS, Worker, chain, noise};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tercet::{
+    Engine, Machine, Parts, Registry, Settings, Until,
+    store::{SqliteStore, Store, limit},
+    transport::InProcess,
+};
+use tercet_core::{DefinitionName, Life, Payload, SagaKey};
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Sagas under way at once, one line for each.
+    pub concurrency: Vec<usize>,
+    /// How long each line runs.
+    pub time: Duration,
+}
+
+/// One line of the benchmark.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    /// Sagas under way at once.
+    pub concurrency: usize,
+    /// Sagas ended a second.
+    pub sagas_per_s: f64,
+    /// Steps executed or compensated a second.
+    pub steps_per_s: f64,
+    /// From a saga's start to its end, in milliseconds.
+    pub latency_ms: Latency,
+    /// Journal rows of one saga, on average.
+    pub rows_per_saga: f64,
+    /// Journal rows written a second.
+    pub journal_rows_per_s: f64,
+    /// Journal rows of the same size that the store takes a second, in batches of 256, without an engine.
+    pub store_limit_rows_per_s: f64,
+    /// The one by the other.
+    pub ratio_to_limit: f64,
+    /// The store's median commit of one row, in milliseconds.
+    pub commit_ms: f64,
+    /// Processor time of this process for one step, in microseconds.
+    pub cpu_us_per_step: f64,
+    /// Resident memory at the end, in megabytes.
+    pub rss_mb: f64,
+    /// Bytes of the database for one saga.
+    pub bytes_per_saga: f64,
+    /// What does not add up: nothing.
+    pub violations: Vec<String>,
+}
+
+/// Percentiles.
+#[derive(Clone, Debug, Serialize)]
+pub struct Latency {
+    /// Half of them are at most this.
+    pub p50: f64,
+    /// All but one in a hundred are at most this.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+/// Why a benchmark could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The store.
+    #[error("the store: {0}")]
+    Store(#[from] tercet::store::StoreError),
+    /// The engine.
+    #[error("the engine: {0}")]
+    Engine(#[from] tercet::EngineError),
+    /// The definition.
+    #[error("the definition: {0}")]
+    Registry(#[from] tercet::RegistryError),
+    /// A name, a payload, a histogram: a bug.
+    #[error("{0}")]
+    Bug(String),
+    /// The folder.
+    #[error("the folder for the database: {0}")]
+    Folder(#[from] std::io::Error),
+}
+
+fn bug(error: impl std::fmt::Display) -> BenchError {
+    BenchError::Bug(error.to_string())
+}
+
+/// Runs the chain at each concurrency, a fresh database in `folder` for each, and hands out a line as soon as it is measured.
+///
+/// # Errors
+/// When the store or the engine fails.
+pub async fn run(folder: &Path, options: &Options, mut line: impl FnMut(Line)) -> Result<(), BenchError> {
+    for &concurrency in &options.concurrency {
+        let (limit, commit_ms) = store_limit(&folder.join(format!("limit-{concurrency}.db"))).await?;
+        let path = folder.join(format!("chain-{concurrency}.db"));
+        line(measure(&path, concurrency, options.time, limit, commit_ms).await?);
+    }
+    Ok(())
+}
+
+/// Bytes of one journal row of the chain, on average, as measured below: what the store's own limit is asked with.
+const ROW_BYTES: usize = 250;
+
+async fn store_limit(path: &Path) -> Result<(f64, f64), BenchError> {
+    let store = SqliteStore::create(path).await?;
+    let single = limit::measure(&store, 1, ROW_BYTES, 300).await?;
+    let batches = limit::measure(&store, 256, ROW_BYTES, 400).await?;
+    store.close().await;
+    Ok((batches.rows_per_s, single.commit_ms_p50))
+}
+
+struct Run {
+    engine: Engine,
+    name: DefinitionName,
+    numbers: AtomicU64,
+    noise: AtomicU64,
+    until: Instant,
+}
+
+async fn measure(
+    path: &Path, concurrency: usize, time: Duration, limit: f64, commit_ms: f64,
+) -> Result<Line, BenchError> {
+    let worker = Arc::new(Worker::default());
+    let store = SqliteStore::create(path).await?;
+    let engine = Engine::run(Parts {
+        store: Arc::new(store),
+        transport: Arc::new(InProcess::new([chain::participant(&worker)])),
+        registry: Registry::new().with(chain())?,
+        env: Arc::new(Machine::new()),
+        settings: Settings::of("bench".parse().map_err(bug)?),
+    })
+    .await?;
+    let name = "chain".parse().map_err(bug)?;
+    let began = Instant::now();
+    let cpu = process::cpu();
+    let run = Arc::new(Run {
+        engine: engine.clone(),
+        name,
+        numbers: AtomicU64::new(0),
+        noise: AtomicU64::new(42),
+        until: began + time,
+    });
+    let clients: Vec<_> = (0..concurrency).map(|_| tokio::spawn(client(run.clone()))).collect();
+    let mut outcome = Outcome::new()?;
+    for client in clients {
+        outcome.add(&client.await.map_err(bug)??)?;
+    }
+    let took = began.elapsed().as_secs_f64();
+    let cpu = process::cpu().saturating_sub(cpu);
+    engine.shut_down().await;
+    let rows = count_rows(engine.store().as_ref()).await?;
+    Ok(outcome.line(&Measured { concurrency, took, cpu, rows, limit, commit_ms, worker: &worker, path }))
+}
+
+/// One of the callers: starts a saga, waits for its end, starts the next.
+async fn client(run: Arc<Run>) -> Result<Outcome, BenchError> {
+    let mut outcome = Outcome::new()?;
+    while Instant::now() < run.until {
+        let number = run.numbers.fetch_add(1, Ordering::Relaxed);
+        let input = Link { number, text: noise(&run.noise, INPUT_BYTES) };
+        let key: SagaKey = number.to_string().parse().map_err(bug)?;
+        let began = Instant::now();
+        let started = run.engine.start(run.name.clone(), None, key, Payload::of(&input).map_err(bug)?).await?;
+        let ended = run.engine.wait(started.id, Until::End).await?;
+        let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        outcome.latency_us.record(us.max(1)).map_err(bug)?;
+        match ended.state.life {
+            Life::Confirmed => outcome.confirmed += 1,
+            Life::Cancelled => outcome.cancelled += 1,
+            other => outcome.violations.push(format!("saga {} ended {}", started.id, other.as_str())),
+        }
+    }
+    Ok(outcome)
+}
+
+/// What the callers saw.
+struct Outcome {
+    latency_us: Histogram<u64>,
+    confirmed: u64,
+    cancelled: u64,
+    violations: Vec<String>,
+}
+
+struct Measured<'a> {
+    concurrency: usize,
+    took: f64,
+    cpu: Duration,
+    rows: u64,
+    limit: f64,
+    commit_ms: f64,
+    worker: &'a Worker,
+    path: &'a Path,
+}
+
+impl Outcome {
+    fn new() -> Result<Self, BenchError> {
+        let latency_us = Histogram::new_with_bounds(1, 600_000_000, 3).map_err(bug)?;
+        Ok(Self { latency_us, confirmed: 0, cancelled: 0, violations: Vec::new() })
+    }
+
+    fn add(&mut self, other: &Self) -> Result<(), BenchError> {
+        self.latency_us.add(&other.latency_us).map_err(bug)?;
+        self.confirmed += other.confirmed;
+        self.cancelled += other.cancelled;
+        self.violations.extend(other.violations.iter().cloned());
+        Ok(())
+    }
+
+    fn line(mut self, measured: &Measured<'_>) -> Line {
+        let &Measured { concurrency, took, cpu, rows, limit, commit_ms, worker, path } = measured;
+        let sagas = (self.confirmed + self.cancelled) as f64;
+        let steps = worker.done.load(Ordering::Relaxed) + worker.undone.load(Ordering::Relaxed);
+        let steps = (steps + worker.refused.load(Ordering::Relaxed)) as f64;
+        self.violations.extend(worker.violations());
+        let refused = worker.refused.load(Ordering::Relaxed);
+        if refused != self.cancelled {
+            self.violations.push(format!("{refused} sagas were refused, {} cancelled", self.cancelled));
+        }
+        let at = |quantile| self.latency_us.value_at_quantile(quantile) as f64 / 1e3;
+        let rows_per_s = rows as f64 / took;
+        Line {
+            concurrency,
+            sagas_per_s: round(sagas / took),
+            steps_per_s: round(steps / took),
+            latency_ms: Latency { p50: at(0.5), p99: at(0.99), max: self.latency_us.max() as f64 / 1e3 },
+            rows_per_saga: round(rows as f64 / sagas),
+            journal_rows_per_s: round(rows_per_s),
+            store_limit_rows_per_s: round(limit),
+            ratio_to_limit: (rows_per_s / limit * 1e3).round() / 1e3,
+            commit_ms: (commit_ms * 1e3).round() / 1e3,
+            cpu_us_per_step: round(cpu.as_secs_f64() * 1e6 / steps),
+            rss_mb: round(process::rss_bytes() as f64 / 1e6),
+            bytes_per_saga: round(process::bytes_of(path) as f64 / sagas),
+            violations: self.violations,
+        }
+    }
+}
+
+fn round(x: f64) -> f64 {
+    (x * 10.0).round() / 10.0
+}
+
+/// Journal rows in the store: each saga's entries, counted by reading them back.
+async fn count_rows(store: &dyn Store) -> Result<u64, BenchError> {
+    const PAGE: u32 = 500;
+    let (mut rows, mut before) = (0, None);
+    loop {
+        let page = store.list(tercet::store::Filter::default(), before, PAGE).await?;
+        let ids: Vec<_> = page.iter().map(|row| row.id).collect();
+        let Some(last) = ids.last().copied() else { return Ok(rows) };
+        before = Some(last);
+        rows += store.journals(ids).await?.iter().map(|journal| journal.len() as u64).sum::<u64>();
+    }
+}
+
+const _: () = assert!(STEPS == 8, "the figures speak of a chain of eight");
