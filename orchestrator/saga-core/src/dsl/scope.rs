@@ -99,7 +99,8 @@ impl<P> Scope<P> {
     ) -> Step<'_, P, C, O, To> {
         let child = super::draft::child_of(definition);
         let step = self.step(name, StepKind::Child);
-        self.draft.borrow_mut().children(&step.name(), &child);
+        let name = step.name();
+        self.draft.borrow_mut().children(&name, &child);
         step.edit(|node| {
             node.child = child.ok();
             node.request_schema = schema_of::<C>();

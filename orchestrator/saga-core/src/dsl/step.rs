@@ -120,7 +120,8 @@ impl<'s, P, T, R, To> Step<'s, P, T, R, To> {
         R: Data,
     {
         let child = super::draft::child_of(definition);
-        self.draft.borrow_mut().children(&self.name(), &child);
+        let name = self.name();
+        self.draft.borrow_mut().children(&name, &child);
         match child {
             Ok(child) => self.edit(|node| node.undo = Some(Undo { definition: child, input: erase_pair(map) })),
             Err(_) => self,
