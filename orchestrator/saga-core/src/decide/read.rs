@@ -73,16 +73,28 @@ impl Deciding<'_> {
         }
         let theirs = self.graph.plan.chain_of(from);
         let common = place.chain.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
-        let got = self.gather(from, place.part, &theirs, &mut place.items[..common].to_vec());
-        match (from, got) {
-            (From::IfDone(_), Got::NotYet | Got::Never) => Got::There(Payload::null()),
-            (_, got) => got,
+        self.gather(from, place.part, &theirs, &mut place.items[..common].to_vec())
+    }
+
+    /// Steps into the scopes beyond the reader's own. What `.if_done()` was called on is there as a whole, or is null.
+    fn gather(&self, from: From, part: Part, theirs: &[NodeId], items: &mut Vec<u32>) -> Got {
+        let left = theirs.len() - items.len();
+        let scope = theirs.get(items.len()).copied();
+        let got = match scope {
+            Some(scope) => self.within(scope, from, part, theirs, items),
+            None => self.leaf(from, part, items),
+        };
+        let (From::IfDone { lifted, .. }, Got::NotYet | Got::Never) = (from, &got) else { return got };
+        let outside = left > usize::from(lifted);
+        match scope {
+            Some(scope) if outside && self.graph.at(scope).kind == StepKind::ForEach => Got::There(empty_list()),
+            _ if left >= usize::from(lifted) => Got::There(Payload::null()),
+            _ => got,
         }
     }
 
-    /// Steps into the scopes beyond the reader's own: a branch makes an option of it, a fan-out a list.
-    fn gather(&self, from: From, part: Part, theirs: &[NodeId], items: &mut Vec<u32>) -> Got {
-        let Some(&scope) = theirs.get(items.len()) else { return self.leaf(from, part, items) };
+    /// A branch makes an option of what is in it, a fan-out a list.
+    fn within(&self, scope: NodeId, from: From, part: Part, theirs: &[NodeId], items: &mut Vec<u32>) -> Got {
         let instance = self.graph.instance(scope, items);
         let Some(at) = self.state.step(&instance) else { return Got::NotYet };
         if at.status != Status::Done {
@@ -126,14 +138,17 @@ impl Deciding<'_> {
                 let item = fan_out.and_then(|at| at.items.get(index as usize));
                 item.map_or(Got::NotYet, |item| Got::There(item.clone()))
             }
-            From::IfDone(node) => {
+            From::IfDone { node, .. } => {
                 let at = self.state.step(&self.graph.instance(node, items));
-                let reply = at.filter(|at| at.replied).map(|at| at.reply.clone());
-                Got::There(reply.unwrap_or_else(Payload::null))
+                at.filter(|at| at.replied).map_or(Got::Never, |at| Got::There(at.reply.clone()))
             }
             From::Done(node) => result(&self.state, &self.graph.instance(node, items), self.graph, node, part),
         }
     }
+}
+
+fn empty_list() -> Payload {
+    Payload::of::<[u8]>(&[]).unwrap_or_else(|_| Payload::null())
 }
 
 /// A tcc step's result is there after a commit once it is confirmed: what reads the order finds it paid.

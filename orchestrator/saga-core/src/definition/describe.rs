@@ -169,7 +169,7 @@ impl Graph {
         let read = |source: &Source| match source.from {
             From::Input => Reads::Input,
             From::Done(node) => Reads::Result(self.name_of(node)),
-            From::IfDone(node) => Reads::IfDone(self.name_of(node)),
+            From::IfDone { node, .. } => Reads::IfDone(self.name_of(node)),
             From::Item(node) => Reads::Item(self.name_of(node)),
         };
         sources.iter().map(read).collect()

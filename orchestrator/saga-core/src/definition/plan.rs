@@ -45,7 +45,7 @@ impl Plan {
     pub(crate) fn chain_of(&self, from: From) -> Vec<NodeId> {
         match from {
             From::Input => Vec::new(),
-            From::Done(node) | From::IfDone(node) => self.chains[node as usize].clone(),
+            From::Done(node) | From::IfDone { node, .. } => self.chains[node as usize].clone(),
             From::Item(scope) => {
                 let mut chain = self.chains[scope as usize].clone();
                 chain.push(scope);

@@ -75,7 +75,13 @@ pub(crate) enum From {
     /// The node's result.
     Done(u32),
     /// The node's result, if it was done before the abort.
-    IfDone(u32),
+    IfDone {
+        /// The node.
+        node: u32,
+        /// Out of how many branches and fan-outs the handle had been handed when `.if_done()` was called: so much of it is
+        /// there as a whole or not at all, and what it is handed out of later is gone through one by one.
+        lifted: u8,
+    },
     /// The item of a fan-out, for those who stand in it.
     Item(u32),
 }
@@ -84,7 +90,7 @@ impl From {
     pub(crate) fn node(self) -> Option<u32> {
         match self {
             Self::Input => None,
-            Self::Done(node) | Self::IfDone(node) | Self::Item(node) => Some(node),
+            Self::Done(node) | Self::IfDone { node, .. } | Self::Item(node) => Some(node),
         }
     }
 }
@@ -120,7 +126,7 @@ impl<T> Handle<T, Trying> {
     #[must_use]
     pub fn if_done(self) -> Handle<Option<T>, Cancelled> {
         let from = match self.source.from {
-            From::Done(node) => From::IfDone(node),
+            From::Done(node) => From::IfDone { node, lifted: self.source.lifted },
             other => other,
         };
         Handle::at(Source { from, ..self.source })
