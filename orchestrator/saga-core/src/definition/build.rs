@@ -8,6 +8,12 @@ use crate::{
 };
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
+/// A step instance's name at most: a key made of it, with a saga's id and a suffix, still fits in 255 bytes.
+const INSTANCE_NAME_MAX: usize = 200;
+
+/// `[9999].` behind a fan-out's name.
+const INDEX_BYTES: usize = 7;
+
 /// Steps in one definition at most.
 const STEPS_MAX: usize = 1_000;
 
@@ -94,6 +100,18 @@ pub enum BuildError {
         /// What was given.
         time: Duration,
     },
+    /// A name that no key could be made of.
+    #[error(
+        "step `{step}` and the fan-outs around it are named in up to {bytes} bytes, at most {limit} are allowed: shorten their names"
+    )]
+    InstanceName {
+        /// The step.
+        step: StepName,
+        /// Bytes found.
+        bytes: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
     /// No attempt at all.
     #[error("step `{step}` allows no attempt: `.retry(..)` needs at least one")]
     NoAttempt {
@@ -172,6 +190,7 @@ pub(super) fn build(draft: Draft, output: Mapper, input: Checked, answer: Checke
     check_whole(&draft, &mut errors);
     for (id, node) in (0..).zip(&draft.nodes) {
         check_node(node, &mut errors);
+        check_instance(&draft, node, &plan.chains[id as usize], &mut errors);
         check_handles(&draft, &plan, &plan.chains[id as usize], &node.name, &plan.needs[id as usize], &mut errors);
         if let Ok(name) = &name {
             check_child(node, name, &mut errors);
@@ -233,9 +252,19 @@ fn check_node(node: &Node, errors: &mut Vec<BuildError>) {
         check_time(node.name.as_str(), "a wait", time, errors);
     }
     check_time(node.name.as_str(), "a timeout", node.policy.timeout, errors);
+    check_time(node.name.as_str(), "a first wait between attempts", node.policy.retry.first, errors);
     check_time(node.name.as_str(), "a query interval", node.policy.query_every, errors);
     if node.policy.retry.attempts == Some(0) {
         errors.push(BuildError::NoAttempt { step: node.name.clone() });
+    }
+}
+
+fn check_instance(draft: &Draft, node: &Node, chain: &[NodeId], errors: &mut Vec<BuildError>) {
+    let fan_outs = chain.iter().map(|&scope| draft.node(scope)).filter(|scope| scope.kind == StepKind::ForEach);
+    let around: usize = fan_outs.map(|scope| scope.name.as_str().len() + INDEX_BYTES).sum();
+    let (bytes, limit) = (around + node.name.as_str().len(), INSTANCE_NAME_MAX);
+    if bytes > limit {
+        errors.push(BuildError::InstanceName { step: node.name.clone(), bytes, limit });
     }
 }
 
