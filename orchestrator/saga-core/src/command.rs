@@ -1,8 +1,7 @@
 //! Commands: what the shell must do, or do again after a crash, as it follows from a state.
 
 use crate::{
-    Answer, ContractName, IdempotencyKey, Millis, Payload, Phase, SagaId, SignalId, StepInstance,
-    StepKind, Verdict,
+    Answer, ContractName, IdempotencyKey, Millis, Payload, Phase, SagaId, SignalId, StepInstance, StepKind, Verdict,
     entry::{Abort, Ask, Entry, Fact, Target},
     event::{Sender, Timer},
     state::{Life, Next, State, Status, StepState},

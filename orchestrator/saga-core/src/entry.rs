@@ -356,6 +356,16 @@ pub enum Queried {
     Silent(String),
 }
 
+impl std::fmt::Display for Queried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Absent => f.write_str("nothing is known under its key"),
+            Self::Pending => f.write_str("it is still under way"),
+            Self::Silent(why) => f.write_str(why),
+        }
+    }
+}
+
 /// What contradicting evidence says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -136,6 +136,18 @@ impl Effect {
         self.attempts.iter().any(|attempt| attempt.heard == Heard::Nothing)
     }
 
+    /// An attempt other than `attempt` may have been done, or be done yet.
+    #[must_use]
+    pub fn is_out_beside(&self, attempt: u32) -> bool {
+        self.attempts.iter().any(|other| other.number != attempt && other.heard == Heard::Nothing)
+    }
+
+    /// What is known of the attempt of that number, if there was one.
+    #[must_use]
+    pub fn heard_of(&self, attempt: u32) -> Option<Heard> {
+        self.attempts.iter().find(|made| made.number == attempt).map(|made| made.heard)
+    }
+
     /// The newest attempt's number.
     #[must_use]
     pub fn newest(&self) -> u32 {
@@ -498,6 +510,9 @@ impl StepState {
                 self.parked = Some(why.clone());
                 self.pending = None;
                 self.rest();
+                if let (Some(effect), Parked::Refused { .. }) = (&mut self.effect, why) {
+                    effect.refused();
+                }
             }
             Fact::Resumed { .. } => {
                 self.parked = None;
@@ -512,7 +527,12 @@ impl StepState {
                     Evidence::NotDone(_) => self.contradicted.1 = true,
                 }
                 self.attention = Some("evidence contradicts what was decided".to_owned());
-                self.undo.clone_from(undo);
+                if undo.is_some() {
+                    self.undo.clone_from(undo);
+                }
+                if let Some(effect) = &mut self.effect {
+                    effect.forced = false;
+                }
                 self.rest();
             }
             _ => self.effect_fact(fact, at),
@@ -547,6 +567,7 @@ impl StepState {
             Fact::Attempted { attempt, .. } => {
                 effect.attempts.push(Attempt { number: *attempt, heard: Heard::Nothing });
                 effect.next = Next::Answer;
+                self.pending = None;
                 self.parked = None;
                 self.asked = at;
             }
@@ -560,7 +581,9 @@ impl StepState {
             }
             Fact::Doubted { attempt, next, .. } => {
                 effect.heard(*attempt, Heard::Refused);
-                effect.next = query(next);
+                if let Some(at) = next {
+                    effect.next = Next::Query { at: *at, fence: false };
+                }
             }
             Fact::Queried { next, .. } => {
                 effect.queries += 1;
@@ -590,6 +613,12 @@ impl StepState {
 }
 
 impl Effect {
+    /// A definite no under the key answers every attempt so far.
+    fn refused(&mut self) {
+        let open = self.attempts.iter_mut().filter(|attempt| attempt.heard == Heard::Nothing);
+        open.for_each(|attempt| attempt.heard = Heard::Refused);
+    }
+
     fn heard(&mut self, number: u32, heard: Heard) {
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.number == number) {
             attempt.heard = heard;

@@ -65,6 +65,7 @@ pub struct Call {
     /// Until when a third party may still carry it out, where the contract has such a lifetime.
     pub expires: Option<Millis>,
     /// On a query before a person's *mark not done*: attempts up to `attempt` that were not handed on are refused from now on.
+    /// Then *absent* says, beyond that the third party knows nothing, that no attempt handed on is unanswered; else *pending*.
     pub fence: bool,
     /// The try's request: with every phase.
     pub request: Payload,

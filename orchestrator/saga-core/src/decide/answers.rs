@@ -130,7 +130,17 @@ impl Deciding<'_> {
 
     pub(super) fn exhausted(&mut self, step: StepInstance, attempts: u32, why: String) -> Result<(), Illegal> {
         let at = self.asked(&step)?;
-        if at.status != Status::Asked || self.state.life != Life::Trying || at.parked.is_some() {
+        if at.effect.is_some() {
+            return Err(Illegal::NoSuchAnswer { step, phase: Phase::Try, answer: "exhausted" });
+        }
+        if at.status != Status::Asked || at.parked.is_some() {
+            return Ok(());
+        }
+        if self.state.life != Life::Trying {
+            // A receiver that nobody knows is unknown, never too late. All else after the decision goes on for ever.
+            if at.kind == StepKind::Signal {
+                self.park(step, Parked::Exhausted { why });
+            }
             return Ok(());
         }
         let policy = self.graph.node(&step).map(|node| node.policy.on_exhausted);

@@ -30,7 +30,9 @@ impl Deciding<'_> {
         let graph = self.graph;
         let node = graph.at(id);
         let instance = graph.instance(id, items);
-        if self.state.step(&instance).is_none() {
+        // A mapper that said no may have ended this part a moment ago: then nothing of it begins any more.
+        let ended = node.part == Part::Trying && self.state.life != Life::Trying;
+        if self.state.step(&instance).is_none() && !ended {
             let place = Place { part: node.part, chain: &graph.plan.chains[id as usize], items };
             match self.is_ready(id, place) {
                 Some(true) => self.begin(id, items, &instance),
@@ -142,7 +144,7 @@ impl Deciding<'_> {
             self.fact(Fact::Refused { step: step.clone(), refusal: refusal.clone(), repeated: false });
             self.abort(Abort::Refused { step, refusal });
         } else {
-            self.fact(Fact::Parked { step, why: Parked::Mapping(refusal) });
+            self.park(step, Parked::Mapping(refusal));
         }
     }
 }

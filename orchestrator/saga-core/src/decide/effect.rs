@@ -4,13 +4,14 @@
 
 use super::{Deciding, Illegal, answers::no_such_answer};
 use crate::{
-    Answer, Millis, OnExhausted, OnRefused, Payload, Phase, Refusal, StepInstance, StepKind,
+    Answer, Millis, OnExhausted, OnRefused, Payload, Phase, Refusal, StepInstance,
     definition::Node,
     entry::{Abort, Evidence, Fact, Parked, Queried},
     event::Answered,
     policy::EXPIRY_MARGIN,
     state::{Effect, Heard, Life, Next, Status, StepState},
 };
+use std::time::Duration;
 
 impl Deciding<'_> {
     pub(super) fn effect_answered(&mut self, answered: Answered) -> Result<(), Illegal> {
@@ -19,20 +20,19 @@ impl Deciding<'_> {
             (Phase::Try, Answer::Refused(refusal)) => self.execute_refused(answered, refusal),
             (Phase::Query, Answer::Refused(refusal)) => self.not_done(answered.step, refusal),
             (Phase::Try, Answer::Retry { after, reason }) => self.not_now(&answered, after, reason),
-            (Phase::Try, Answer::Pending(note)) => self.effect_pending(answered.step, note),
+            (Phase::Try, Answer::Pending(note)) => self.effect_pending(answered, note),
             (Phase::Try, Answer::Expired) => {
                 let why = "the attempt was too old to be sure".to_owned();
                 return self.silent(&answered.step, Phase::Try, answered.attempt, why);
             }
             (Phase::Query, Answer::Absent) => self.absent(answered),
-            (Phase::Query, Answer::Closed) => self.fenced(answered),
             (Phase::Query, Answer::Pending(_)) => self.queried(&answered, Queried::Pending),
             (Phase::Query, Answer::Retry { reason, .. }) => self.queried(&answered, Queried::Silent(reason)),
             (Phase::Close, Answer::Closed) => {
                 self.not_done(answered.step, Refusal::new("closed", "the third party closed it: nothing was done"));
             }
-            (Phase::Close, Answer::Retry { reason, .. }) => self.not_closed(&answered.step, reason),
-            (Phase::Close, Answer::Refused(refusal)) => self.not_closed(&answered.step, refusal.to_string()),
+            (Phase::Close, Answer::Retry { reason, .. }) => self.not_closed(&answered, reason),
+            (Phase::Close, Answer::Refused(refusal)) => self.not_closed(&answered, refusal.to_string()),
             _ => return Err(no_such_answer(&answered)),
         }
         Ok(())
@@ -49,8 +49,10 @@ impl Deciding<'_> {
         }
         match (phase, effect.next) {
             (Phase::Try, Next::Answer) => self.unknown(step, why),
-            (Phase::Query, Next::Query { .. }) => self.query_decided_nothing(step, Queried::Silent(why)),
-            (Phase::Close, Next::Close(_)) => self.not_closed(step, why),
+            (Phase::Query, Next::Query { at, .. }) if self.at >= at => {
+                self.query_decided_nothing(step, Queried::Silent(why));
+            }
+            (Phase::Close, Next::Close(at)) if self.at >= at => self.close_again(step, why),
             _ => {}
         }
         Ok(())
@@ -92,19 +94,20 @@ impl Deciding<'_> {
         let Some((_, effect)) = self.undecided(&answered.step) else {
             return self.late_no(answered.step, refusal);
         };
-        let unanswered =
-            |other: &crate::state::Attempt| other.number != answered.attempt && other.heard == Heard::Nothing;
-        if !effect.attempts.iter().any(unanswered) {
+        let (attempt, next) = (answered.attempt, effect.next);
+        if !effect.is_out_beside(attempt) {
             return self.not_done(answered.step, refusal);
         }
-        let known = effect.attempts.iter().any(|a| a.number == answered.attempt && a.heard == Heard::Refused);
-        if !known {
-            let (step, attempt) = (answered.step, answered.attempt);
-            let next = self.next_query(&step);
-            self.fact(Fact::Doubted { step: step.clone(), attempt, refusal: refusal.clone(), next });
-            if next.is_none() {
-                self.effect_exhausted(&step, refusal.to_string());
-            }
+        if effect.heard_of(attempt) == Some(Heard::Refused) {
+            return;
+        }
+        // A query, a fence or a close that is planned already stands: it is what will tell.
+        let step = answered.step;
+        let unplanned = matches!(next, Next::Answer | Next::Attempt(_));
+        let next = if unplanned { self.next_query(&step) } else { None };
+        self.fact(Fact::Doubted { step: step.clone(), attempt, refusal: refusal.clone(), next });
+        if unplanned && next.is_none() {
+            self.effect_exhausted(&step, refusal.to_string());
         }
     }
 
@@ -113,69 +116,86 @@ impl Deciding<'_> {
         let forced = at.effect.as_ref().is_some_and(|effect| effect.forced);
         match at.status {
             Status::Done => self.contradicted(step, Evidence::NotDone(refusal)),
-            Status::Refused if forced => self.fact(Fact::Settled { step }),
+            Status::Refused | Status::Dropped if forced => self.fact(Fact::Settled { step }),
             _ => {}
         }
     }
 
-    /// The third party's definite no.
+    /// The third party's definite no. A person who waits for it, to mark the step not done, is not asked once more.
     fn not_done(&mut self, step: StepInstance, refusal: Refusal) {
-        if self.undecided(&step).is_none() {
-            return self.late_no(step, refusal);
-        }
+        let Some((_, effect)) = self.undecided(&step) else { return self.late_no(step, refusal) };
+        let is_marked = matches!(effect.next, Next::Query { fence: true, .. });
         let policy = self.node(&step).map(|node| node.policy.on_refused);
-        if self.state.life != Life::Trying || policy == Some(OnRefused::Park) {
+        if !is_marked && (self.state.life != Life::Trying || policy == Some(OnRefused::Park)) {
             return self.park(step, Parked::Refused { phase: Phase::Try, refusal });
         }
-        self.fact(Fact::Refused { step: step.clone(), refusal: refusal.clone(), repeated: false });
-        self.abort(Abort::Refused { step, refusal });
+        let why = Abort::Refused { step: step.clone(), refusal: refusal.clone() };
+        self.ends_not_done(step, refusal, why);
     }
 
-    /// *Not now*: nothing happened, and the same key is tried again later.
-    fn not_now(&mut self, answered: &Answered, after: Option<std::time::Duration>, reason: String) {
-        let step = answered.step.clone();
+    /// Not done: before the decision the saga aborts, after it what depends on the step will not run.
+    pub(super) fn ends_not_done(&mut self, step: StepInstance, refusal: Refusal, why: Abort) {
+        if self.state.life != Life::Trying {
+            return self.fact(Fact::Dropped { step });
+        }
+        self.fact(Fact::Refused { step, refusal, repeated: false });
+        self.abort(why);
+    }
+
+    /// *Not now*: of this attempt nothing happened. The same key is tried again later, if nothing else is out under it.
+    fn not_now(&mut self, answered: &Answered, after: Option<Duration>, reason: String) {
+        let (step, attempt) = (answered.step.clone(), answered.attempt);
         let Some((at, effect)) = self.undecided(&step) else { return };
-        let heard = effect.attempts.iter().find(|a| a.number == answered.attempt).map(|a| a.heard);
-        if heard != Some(Heard::Nothing) {
+        if effect.heard_of(attempt) != Some(Heard::Nothing) {
             return;
         }
-        let others_out = effect.attempts.iter().any(|a| a.number != answered.attempt && a.heard == Heard::Nothing);
-        let (closing, parked, made) = (effect.closing, at.parked.is_some(), effect.newest());
+        let only = !effect.is_out_beside(attempt);
+        let refused = effect.attempts.iter().any(|made| made.heard == Heard::Refused);
+        let (held, made) = (effect.closing || at.parked.is_some(), effect.newest());
+        let unplanned = attempt == made && effect.next == Next::Answer;
+        let is_over = at.ask.as_ref().and_then(|ask| ask.expires).is_some_and(|expires| self.at >= expires);
         let retry = self.node(&step).map(|node| node.policy.retry);
-        let exhausted = retry.is_none_or(|retry| retry.is_exhausted(made));
-        let rests = others_out || closing || parked || exhausted || self.state.abort.is_some();
-        let delay = retry.map(|retry| retry.delay(made, self.jitter)).max(after).unwrap_or_default();
-        let next = (!rests).then(|| self.at.plus(delay));
-        self.fact(Fact::NotNow { step: step.clone(), attempt: answered.attempt, reason: reason.clone(), next });
-        if others_out || parked {
+        let next = match retry {
+            Some(retry) if only && !(refused || held || is_over || self.is_abort_wanted()) => {
+                let delay = retry.delay(made, self.jitter).max(after.unwrap_or_default());
+                (!retry.is_exhausted(made)).then(|| self.at.plus(delay))
+            }
+            _ => None,
+        };
+        self.fact(Fact::NotNow { step: step.clone(), attempt, reason: reason.clone(), next });
+        if only && !refused && self.is_abort_wanted() {
+            let why = Abort::Refused { step: step.clone(), refusal: Refusal::new("not_now", reason.clone()) };
+            self.ends_not_done(step, Refusal::new("not_now", reason), why);
             return;
         }
-        if self.state.abort.is_some() && self.is_pivot(&step) {
-            self.not_done(step, Refusal::new("not_now", reason));
-        } else if exhausted && !closing {
-            self.effect_exhausted(&step, reason);
+        match (held || next.is_some(), only && !refused) {
+            (true, _) => {}
+            (_, true) if is_over => self.not_done(step, expired()),
+            (_, true) => self.effect_exhausted(&step, reason),
+            (_, false) if unplanned => self.unknown(&step, reason),
+            (_, false) => {}
         }
     }
 
-    fn is_pivot(&self, step: &StepInstance) -> bool {
-        self.node(step).is_some_and(|node| node.kind == StepKind::Pivot)
-    }
-
-    fn effect_pending(&mut self, step: StepInstance, note: Payload) {
+    /// An attempt that has said *not now* or *no* already says nothing new with a late *pending*.
+    fn effect_pending(&mut self, answered: Answered, note: Payload) {
+        let step = answered.step;
         let Some((at, effect)) = self.undecided(&step) else { return };
         let said = at.pending.as_ref().is_some_and(|(_, said)| *said == note);
-        let waits = matches!(effect.next, Next::Query { .. } | Next::Close(_) | Next::Nothing);
-        if at.parked.is_some() || effect.closing || (said && waits) {
+        let waits = !matches!(effect.next, Next::Answer | Next::Attempt(_));
+        let fences = matches!(effect.next, Next::Query { fence: true, .. });
+        let is_heard = effect.heard_of(answered.attempt) != Some(Heard::Nothing);
+        if at.parked.is_some() || effect.closing || fences || is_heard || (said && waits) {
             return;
         }
         let next = self.next_query(&step);
         self.fact(Fact::Pending { step, phase: Phase::Try, note, next });
     }
 
-    /// A query's answer counts while it is the one that was asked: a late copy says nothing about later attempts.
+    /// A query's answer counts while it is the one that was asked: a late copy of an earlier one says nothing.
     fn is_current(&self, answered: &Answered) -> bool {
         let Some(effect) = self.state.step(&answered.step).and_then(|at| at.effect.as_ref()) else { return false };
-        answered.attempt == effect.newest() && matches!(effect.next, Next::Query { .. })
+        answered.attempt == effect.newest() && matches!(effect.next, Next::Query { at, .. } if answered.issued >= at)
     }
 
     fn queried(&mut self, answered: &Answered, answer: Queried) {
@@ -185,62 +205,64 @@ impl Deciding<'_> {
     }
 
     fn query_decided_nothing(&mut self, step: &StepInstance, answer: Queried) {
-        let Some(effect) = self.state.step(step).and_then(|at| at.effect.as_ref()) else { return };
+        let Some(at) = self.state.step(step) else { return };
+        let Some(effect) = &at.effect else { return };
         let fence = matches!(effect.next, Next::Query { fence: true, .. });
+        let closing = effect.closing && at.status == Status::Asked;
         let limit = self.node(step).map_or(0, |node| node.policy.query_limit);
         let exhausted = !effect.forced && effect.queries + 1 >= limit;
-        let next = if fence || exhausted { None } else { self.next_query(step) };
-        let why = format!("{answer:?}");
+        let next = if fence || closing || exhausted { None } else { self.next_query(step) };
+        let why = answer.to_string();
         self.fact(Fact::Queried { step: step.clone(), answer, next });
         if fence {
             self.park(step.clone(), Parked::NotFenced);
+        } else if closing {
+            self.close_again(step, why);
         } else if exhausted {
-            self.effect_exhausted(step, format!("queried {limit} times, at last: {why}"));
+            self.effect_exhausted(step, format!("queried {limit} times; at last: {why}"));
         }
     }
 
     /// *Absent* is never a reason to abort: an attempt may still be on its way. It allows executing again, under the same key.
+    /// There are two exceptions: a lifetime that is over, and a fence, which lets no attempt through any more.
     fn absent(&mut self, answered: Answered) {
-        let Some((at, effect)) = self.undecided(&answered.step) else {
-            return self.queried(&answered, Queried::Absent);
-        };
         if !self.is_current(&answered) {
             return;
         }
-        let expires = at.ask.as_ref().and_then(|ask| ask.expires);
-        let fence = matches!(effect.next, Next::Query { fence: true, .. });
+        let step = answered.step;
+        let expires = self.state.step(&step).and_then(|at| at.ask.as_ref()?.expires);
         if expires.is_some_and(|expires| answered.issued >= expires.plus(EXPIRY_MARGIN)) {
-            let no = Refusal::new("expired", "its lifetime at the third party is over, and nothing is known of it");
-            return self.not_done(answered.step, no);
+            return self.not_done(step, expired());
         }
-        if fence && !effect.is_out() {
-            return self.fenced(answered);
+        let Some((_, effect)) = self.undecided(&step) else {
+            return self.query_decided_nothing(&step, Queried::Absent);
+        };
+        if matches!(effect.next, Next::Query { fence: true, .. }) {
+            let no = Refusal::new("marked_not_done", "a person marked it not done, and a query fenced every attempt");
+            return self.not_done(step, no);
         }
         let newest = effect.newest();
-        let retry = self.node(&answered.step).map(|node| node.policy.retry);
-        let holds = fence
-            || effect.closing
-            || effect.forced
-            || self.state.abort.is_some()
+        let retry = self.node(&step).map(|node| node.policy.retry);
+        let holds = effect.closing
+            || self.is_abort_wanted()
             || expires.is_some_and(|expires| self.at >= expires)
             || retry.is_none_or(|retry| retry.is_exhausted(newest));
         if holds {
-            return self.query_decided_nothing(&answered.step, Queried::Absent);
+            return self.query_decided_nothing(&step, Queried::Absent);
         }
-        let step = answered.step;
         self.fact(Fact::Queried { step: step.clone(), answer: Queried::Absent, next: None });
         self.fact(Fact::Attempted { step, attempt: newest + 1 });
     }
 
-    /// A fencing query found that nothing was handed on, and nothing will be.
-    fn fenced(&mut self, answered: Answered) {
-        let no = Refusal::new("marked_not_done", "a person marked it not done, and a query fenced every attempt");
-        self.not_done(answered.step, no);
+    fn not_closed(&mut self, answered: &Answered, why: String) {
+        let Some((_, effect)) = self.undecided(&answered.step) else { return };
+        if matches!(effect.next, Next::Close(at) if answered.issued >= at) {
+            self.close_again(&answered.step, why);
+        }
     }
 
-    fn not_closed(&mut self, step: &StepInstance, why: String) {
+    fn close_again(&mut self, step: &StepInstance, why: String) {
         let Some((_, effect)) = self.undecided(step) else { return };
-        let Next::Close(_) = effect.next else { return };
         let Some(policy) = self.node(step).map(|node| node.policy) else { return };
         if effect.closes > policy.query_limit {
             return self.park(step.clone(), Parked::Exhausted { why: format!("it could not be closed: {why}") });
@@ -259,10 +281,13 @@ impl Deciding<'_> {
             self.fact(Fact::Closing { step: step.clone(), why, next: Some(self.at) });
         } else if !effect.is_out() && trying && node.policy.on_exhausted == OnExhausted::Abort {
             let refusal = Refusal::new("exhausted", why.clone());
-            self.fact(Fact::Refused { step: step.clone(), refusal, repeated: false });
-            self.abort(Abort::Exhausted { step: step.clone(), why });
+            self.ends_not_done(step.clone(), refusal, Abort::Exhausted { step: step.clone(), why });
         } else {
             self.park(step.clone(), Parked::Exhausted { why });
         }
     }
+}
+
+fn expired() -> Refusal {
+    Refusal::new("expired", "its lifetime at the third party is over, and nothing is known of it")
 }

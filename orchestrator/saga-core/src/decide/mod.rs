@@ -79,8 +79,10 @@ pub fn decide(graph: &Graph, state: &State, event: Event) -> Result<Option<Entry
     let mut state = state.clone();
     state.at = at;
     let mut deciding = Deciding { graph, state, facts: Vec::new(), at, jitter: event.jitter };
+    // What panicked three times is not gone on with: writing that down must not be a fourth.
+    let goes_on = !matches!(event.what, What::Poisoned { .. });
     deciding.take(event.what)?;
-    if !deciding.facts.is_empty() {
+    if goes_on && !deciding.facts.is_empty() {
         deciding.settle();
     }
     Ok(deciding.entry())
@@ -148,7 +150,7 @@ impl Deciding<'_> {
             What::Operated(operated) => self.operated(operated)?,
             What::Poisoned { why } => {
                 let step = StepInstance::plain(&crate::StepName::saga());
-                self.fact(Fact::Parked { step, why: Parked::Poisoned { why } });
+                self.park(step, Parked::Poisoned { why });
             }
         }
         Ok(())
@@ -242,15 +244,22 @@ impl Deciding<'_> {
             return self.abort(why);
         };
         let out = at.effect.as_ref().is_none_or(crate::state::Effect::is_out);
-        if !out {
+        // A refused pivot whose policy wants a person is not decided by a clock.
+        let kept = matches!(at.parked, Some(Parked::Refused { .. })) && why == Abort::Deadline;
+        if !out && !kept {
             return self.abort(why);
         }
         let closing = at.effect.as_ref().is_some_and(|effect| effect.closing);
         let text = why.to_string();
         self.fact(Fact::AbortWanted { why });
-        if closes && !closing {
+        if out && closes && !closing {
             self.fact(Fact::Closing { step: instance, why: text, next: Some(self.at) });
         }
+    }
+
+    /// The saga is to abort as soon as its pivot is known to be not done.
+    fn is_abort_wanted(&self) -> bool {
+        self.state.life == Life::Trying && self.state.abort.is_some()
     }
 
     /// The decision to abort. What an earlier wish gave as the reason stays the reason.

@@ -3,7 +3,7 @@
 use super::{Deciding, Illegal};
 use crate::{
     Payload, Refusal, StepInstance, StepKind,
-    definition::{Graph, OUTPUT, SAGA},
+    definition::{Graph, Node, OUTPUT, SAGA},
     entry::{Abort, Fact, Parked},
     event::{Action, Choice, Operated},
     state::{Life, Next, State, Status, StepState},
@@ -27,6 +27,11 @@ pub fn choices(graph: &Graph, state: &State, step: &StepInstance) -> Vec<Choice>
         Life::Trying => choices = vec![Choice::RetryNow, Choice::Cancel],
         _ if tried && step.as_str() != OUTPUT => choices.push(Choice::MarkNotDone),
         _ => {}
+    }
+    // A branch or a fan-out has no reply that a person could give.
+    let shapes = |node: &Node| matches!(node.kind, StepKind::When | StepKind::ForEach);
+    if graph.node(step).is_some_and(shapes) {
+        choices.retain(|choice| *choice != Choice::MarkDone);
     }
     if matches!(parked, Parked::Refused { .. }) && at.kind == StepKind::Child {
         choices.retain(|choice| *choice != Choice::RetryNow);
@@ -93,25 +98,24 @@ impl Deciding<'_> {
     }
 
     /// Before a person's *not done* is believed, a query fences the attempts so far; believed without, it goes on being queried.
+    /// What was refused for good already needs no proof.
     fn mark_effect_not_done(&mut self, step: StepInstance, force: bool, reason: String) {
         let queries = self.graph.node(&step).is_some_and(|node| node.queries);
-        if !force {
+        let Some(at) = self.state.step(&step) else { return };
+        let known = matches!(at.parked, Some(Parked::Refused { .. }));
+        if !force && !known {
             self.fact(Fact::Fencing { step: step.clone() });
             if !queries {
                 self.park(step, Parked::NotFenced);
             }
             return;
         }
-        let out = self.state.step(&step).and_then(|at| at.effect.as_ref()).is_some_and(|effect| effect.is_out());
+        let out = !known && at.effect.as_ref().is_some_and(|effect| effect.is_out());
         let next = queries.then(|| self.graph.node(&step).map(|node| self.at.plus(node.policy.query_every))).flatten();
-        if self.state.life != Life::Trying {
-            return self.fact(Fact::Dropped { step });
-        }
         let refusal = Refusal::new("marked_not_done", reason);
-        self.fact(Fact::Refused { step: step.clone(), refusal: refusal.clone(), repeated: false });
+        self.ends_not_done(step.clone(), refusal.clone(), Abort::Refused { step: step.clone(), refusal });
         if out {
-            self.fact(Fact::Forced { step: step.clone(), next });
+            self.fact(Fact::Forced { step, next });
         }
-        self.abort(Abort::Refused { step, refusal });
     }
 }

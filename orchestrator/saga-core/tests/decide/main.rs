@@ -1,0 +1,12 @@
+//! Scenarios of the decider: a script of events in, the facts of each entry and what is outstanding out.
+//!
+//! Every scenario also checks the laws that hold at each step: the journal's JSON folds to the state, an event that comes twice
+//! yields no second entry, and a parked step is not asked.
+
+mod children;
+mod flow;
+mod life;
+mod operator;
+mod pivot;
+mod signals;
+mod support;
