@@ -40,7 +40,7 @@ async fn sagas(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(ColumnDef::new("namespace").string_len(64).not_null())
         .col(ColumnDef::new("definition").string_len(64).not_null())
         .col(ColumnDef::new("version").big_integer().not_null())
-        .col(ColumnDef::new("saga_key").string_len(200).not_null())
+        .col(ColumnDef::new("saga_key").string_len(255).not_null())
         .col(ColumnDef::new("payload_hash").binary_len(32).not_null())
         .col(ColumnDef::new("parent_id").binary_len(16))
         .col(ColumnDef::new("parent_step").string_len(255))
