@@ -48,6 +48,8 @@ pub enum About {
     RefundFailed {
         /// The refund.
         refund: RefundId,
+        /// How much was held for it, if it came so far.
+        amount: Option<Money>,
     },
 }
 
@@ -59,8 +61,8 @@ pub fn refunded(user: UserId, order: Option<OrderId>, refund: RefundId, amount: 
 
 /// *The refund did not come about*.
 #[must_use]
-pub fn refund_failed(user: UserId, order: Option<OrderId>, refund: RefundId) -> Notice {
-    Notice { user, order, about: About::RefundFailed { refund } }
+pub fn refund_failed(user: UserId, order: Option<OrderId>, refund: RefundId, amount: Option<Money>) -> Notice {
+    Notice { user, order, about: About::RefundFailed { refund, amount } }
 }
 
 impl About {
@@ -74,8 +76,11 @@ impl About {
     fn text(&self) -> String {
         match self {
             Self::Refunded { refund, amount } => format!("{amount} were refunded to you (refund {refund})."),
-            Self::RefundFailed { refund } => {
+            Self::RefundFailed { refund, amount: None } => {
                 format!("The refund {refund} did not come about. Your order is as it was.")
+            }
+            Self::RefundFailed { refund, amount: Some(amount) } => {
+                format!("The refund {refund} of {amount} did not come about. Your order is as it was.")
             }
         }
     }

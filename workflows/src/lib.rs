@@ -1,3 +1,21 @@
-//! Tercet's reference sagas, their registry, and what the `tercet` command adds for them.
+//! Tercet's reference sagas, one file each, their registry, and what the `tercet` command adds for them.
+//!
+//! | saga | what it does |
+//! |---|---|
+//! | [`refund`](refund::refund) | takes a payment back, all of it or a part: order, points, coupon, red packet, warehouse, stock, money |
+//! | [`refund_money`](refund_money::refund_money) | gives back money that is not ours to keep |
 
 pub mod bench;
+pub mod ingress;
+pub mod refund;
+pub mod refund_money;
+
+use tercet::{Registry, RegistryError};
+
+/// Every saga of the shop, as an engine is given them.
+///
+/// # Errors
+/// When a definition is wrong: a test builds them all, so no release has one.
+pub fn registry() -> Result<Registry, RegistryError> {
+    Registry::new().with(refund::refund())?.with(refund_money::refund_money())
+}
