@@ -188,7 +188,7 @@ impl Effect {
         } else if call.attempt <= self.fence {
             Answer::refused("fenced", "this attempt came after a person had ruled it out")
         } else if call.attempt <= self.newest {
-            Answer::retry("a newer attempt was handed on; this one never will be")
+            Answer::retry("this attempt is over: nothing was sent, and nothing ever will be")
         } else if call.expires.is_some_and(|expires| expires <= now) {
             Answer::retry("this attempt's lifetime had passed when it came; it was not handed on")
         } else {
@@ -260,10 +260,11 @@ impl Effect {
     }
 
     fn after_refusal(mut self, attempt: u32, refusal: Refusal, now: Millis) -> Learnt {
+        let is_news = self.state == EffectState::Intent;
         self.refuse(attempt, refusal.clone(), now);
         if self.out.is_empty() {
-            let (settled, answer) = (Some(Settled::Refused(refusal.clone())), Answer::Refused(refusal));
-            Learnt { row: Some(self), settled, answer }
+            let settled = is_news.then(|| Settled::Refused(refusal.clone()));
+            Learnt { row: Some(self), settled, answer: Answer::Refused(refusal) }
         } else {
             Learnt { row: Some(self), settled: None, answer: pending() }
         }
@@ -271,11 +272,13 @@ impl Effect {
 
     fn after_no_word(mut self, place: Option<usize>, note: Payload, accepted: bool) -> Learnt {
         self.reached = true;
-        if let Some(out) = place.and_then(|place| self.out.get_mut(place)) {
+        let out = place.and_then(|place| self.out.get_mut(place));
+        let is_news = accepted && out.is_some();
+        if let Some(out) = out {
             out.until = None;
             out.note = note.clone();
         }
-        let settled = accepted.then(|| Settled::Pending(note.clone()));
+        let settled = is_news.then(|| Settled::Pending(note.clone()));
         Learnt { row: Some(self), settled, answer: Answer::Pending(note) }
     }
 
@@ -333,14 +336,15 @@ impl Effect {
         if self.is_under_way(now) {
             return Learnt { row: None, settled: None, answer: pending() };
         }
-        let known =
-            self.out.is_empty() && self.refused.as_ref().is_some_and(|r| r.attempt >= attempt && r.refusal == refusal);
-        if known {
-            return Learnt { row: None, settled: None, answer: Answer::Refused(refusal) };
+        let answer = Answer::Refused(refusal.clone());
+        let is_known = self.refused.as_ref().is_some_and(|refused| refused.attempt >= attempt);
+        if self.state == EffectState::Closed || (self.state == EffectState::Refused && is_known) {
+            return Learnt { row: None, settled: None, answer };
         }
+        let is_news = self.state == EffectState::Intent;
         self.out.clear();
         self.refuse(attempt.max(self.newest), refusal.clone(), now);
-        Learnt { row: Some(self), settled: Some(Settled::Refused(refusal.clone())), answer: Answer::Refused(refusal) }
+        Learnt { row: Some(self), settled: is_news.then_some(Settled::Refused(refusal)), answer }
     }
 
     /// What follows from a third party's report that nobody asked for: a verified callback. `None`: it settles nothing now.

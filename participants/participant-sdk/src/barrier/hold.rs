@@ -150,6 +150,9 @@ impl Hold {
         };
         match (row.state, &row.confirm_answer) {
             (HoldState::Tried | HoldState::Confirmed, Some(answer)) => Plan::Say(answer.clone()),
+            (HoldState::Tried, None) if row.is_cancelling() => {
+                Plan::Say(Answer::refused("not_tried", "there is no try to confirm: this step is being cancelled"))
+            }
             (HoldState::Tried, None) => Plan::Run,
             (HoldState::Intent, _) => Plan::Say(Answer::refused("no_try", "the try has not been done yet")),
             (state, _) => Plan::Say(Answer::refused(
@@ -168,6 +171,10 @@ impl Hold {
                 Plan::Say(Answer::refused("confirmed", "this step was confirmed, and cannot be cancelled any more"))
             }
             (_, Some(answer)) => Plan::Say(answer.clone()),
+            (HoldState::Tried, None) if row.confirm_answer.is_some() => Plan::Say(Answer::refused(
+                "confirmed",
+                "this step is being confirmed, and cannot be cancelled any more",
+            )),
             (HoldState::Intent | HoldState::Tried, None) => Plan::Run,
             (HoldState::Refused, None) if row.remote => Plan::Run,
             (HoldState::Refused | HoldState::Blocked | HoldState::Cancelled, None) => row.clone().blocked(now),
@@ -220,7 +227,12 @@ impl Hold {
             Phase::Cancel => return matches!(self.cancel_answer, Some(Answer::Pending(_))),
             _ => (HoldState::Intent, &self.try_answer),
         };
-        self.state == state && matches!(slot, Some(Answer::Pending(_)))
+        self.state == state && !self.is_cancelling() && matches!(slot, Some(Answer::Pending(_)))
+    }
+
+    /// A cancel has begun: what is reported of the try or confirm comes too late.
+    fn is_cancelling(&self) -> bool {
+        self.barred || self.cancel_answer.is_some()
     }
 
     /// See [`super::Row::ages_from`].

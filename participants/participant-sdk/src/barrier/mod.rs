@@ -71,3 +71,6 @@ pub fn is_expired(call: &Call, now: Millis, retention: Duration) -> bool {
 fn nothing_to_say() -> Answer {
     Answer::Done(Payload::null())
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,6 +192,7 @@ impl<S: Send + Sync + 'static, D: Database> Builder<S, D> {
         if self.concurrency == 0 {
             return Err(BuildError::Concurrency);
         }
+        let concurrency = self.concurrency.min(u32::MAX as usize);
         let name: ParticipantName = self.name.parse()?;
         let mut operations = BTreeMap::new();
         for (contract, operation) in self.operations {
@@ -212,7 +213,8 @@ impl<S: Send + Sync + 'static, D: Database> Builder<S, D> {
             clock: self.clock,
             retention: self.retention,
             reply_bytes_max: self.reply_bytes_max,
-            permits: Semaphore::new(self.concurrency.min(Semaphore::MAX_PERMITS)),
+            concurrency,
+            permits: Semaphore::new(concurrency),
             operations,
         };
         Ok(Service { desk: Arc::new(desk) })

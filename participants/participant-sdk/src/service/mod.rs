@@ -35,6 +35,7 @@ struct Desk<S, D> {
     clock: Arc<dyn Clock>,
     retention: Duration,
     reply_bytes_max: usize,
+    concurrency: usize,
     permits: Semaphore,
     operations: BTreeMap<ContractName, Operation<S, D>>,
 }
@@ -76,6 +77,14 @@ impl<S: Send + Sync + 'static, D: Database> Service<S, D> {
     #[must_use]
     pub fn database(&self) -> &D {
         &self.desk.database
+    }
+
+    /// Lets the calls that are under way end and answers every later one *not now*; for a shutdown, when no more calls are taken in.
+    pub async fn drain(&self) {
+        let all = u32::try_from(self.desk.concurrency).unwrap_or(u32::MAX);
+        let drained = self.desk.permits.acquire_many(all).await.is_ok();
+        self.desk.permits.close();
+        tracing::debug!(drained, "this participant answers no more calls");
     }
 
     /// Drops at most `limit` rows that have aged for longer than the retention; says how many. Call it every so often, and again

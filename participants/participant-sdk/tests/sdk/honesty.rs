@@ -8,6 +8,7 @@ use tercet_core::{Answer, Participant, Payload};
 use tercet_participant::{
     BuildError, Memory, Operation, Service,
     conformance::{Calls, TestClock},
+    sea_orm::ConnectionTrait,
 };
 
 fn calls<O: Operation<Request = Amount>>(amount: i64) -> Calls {
@@ -88,6 +89,27 @@ async fn b22_a_reply_too_large_to_send_is_still_done_and_says_its_size() {
     "#);
     assert_eq!(service.call(hold.execute()).await, answer);
     assert_eq!(service.call(hold.confirm()).await.as_str(), "done", "the whole reply is in the barrier's row");
+}
+
+#[tokio::test]
+async fn a_database_error_in_a_handler_is_not_now_and_leaves_no_row() {
+    let sqlite = on_sqlite().await;
+    let writer = sqlite.service.database().writer();
+    writer.execute_unprepared("ALTER TABLE accounts RENAME TO elsewhere").await.unwrap();
+    let answer = sqlite.service.call(calls::<Hold>(30).execute()).await;
+    assert!(matches!(&answer, Answer::Retry { reason, .. } if reason.contains("no such table")), "{answer:?}");
+    writer.execute_unprepared("ALTER TABLE elsewhere RENAME TO accounts").await.unwrap();
+    assert_eq!(sqlite.service.call(calls::<Hold>(30).execute()).await.as_str(), "done");
+    assert_eq!(seen_on_sqlite(sqlite.service.database()).await, "available 70, held 30");
+}
+
+#[tokio::test]
+async fn a_drained_participant_does_nothing_more() {
+    let memory = on_memory();
+    assert_eq!(memory.service.call(calls::<Hold>(30).execute()).await.as_str(), "done");
+    memory.service.drain().await;
+    assert_eq!(memory.service.call(calls::<Hold>(30).confirm()).await.as_str(), "retry");
+    assert_eq!(seen_in_memory(memory.service.database()).await, "available 70, held 30");
 }
 
 #[tokio::test]

@@ -244,6 +244,24 @@ async fn m2_trace_4_a_doubled_execute_is_handed_on_once() {
 }
 
 #[tokio::test]
+async fn no_more_calls_are_answered_at_a_time_than_the_limit_and_a_drain_waits_for_them() {
+    let bank = Bank::in_moods([Mood::Wait]);
+    let builder = Service::builder("gateway", Memory::new(Books::new()), Gateway { bank: bank.clone() });
+    let service = builder.clock(TestClock::default()).concurrency(1).pivot::<Refund>().build().unwrap();
+    let mut first = service.call(calls().execute());
+    until_it_waits(&mut first);
+    let mut second = service.call(calls().saga(2).execute());
+    until_it_waits(&mut second);
+    assert_eq!(bank.calls(), [1], "the second waits its turn");
+    let mut drain = Box::pin(service.drain());
+    until_it_waits(&mut drain);
+    bank.gate.notify_one();
+    assert_eq!((first.await.as_str(), second.await.as_str()), ("done", "done"));
+    drain.await;
+    assert_eq!(service.call(calls().query()).await.as_str(), "retry");
+}
+
+#[tokio::test]
 async fn m2_trace_5_a_copy_of_what_is_handed_on_is_never_refused_by_a_fence() {
     let scene = scene([Mood::Wait]);
     let mut first = scene.service.call(calls().execute());
