@@ -3,7 +3,7 @@
 use super::Deciding;
 use crate::{
     Payload, Refusal, SagaKey, StepInstance, StepKind,
-    definition::NodeId,
+    definition::{NodeId, Part},
     entry::{Ask, Fact, Parked, Target},
     state::{Status, StepState},
 };
@@ -13,7 +13,10 @@ impl Deciding<'_> {
     /// Asks for every cancel that nothing depends on any more; true while any is left.
     pub(super) fn undo(&mut self) -> bool {
         let open = |(step, at): (&StepInstance, &StepState)| {
-            let id = self.graph.id_of(step).filter(|_| needs_undo(at) || at.status == Status::Undoing)?;
+            let id = self.graph.id_of(step).filter(|&id| self.graph.at(id).part == Part::Trying)?;
+            if !needs_undo(at) && at.status != Status::Undoing {
+                return None;
+            }
             Some((id, step.clone(), at.status != Status::Undoing && at.parked.is_none()))
         };
         let open: Vec<(NodeId, StepInstance, bool)> = self.state.steps.iter().filter_map(open).collect();
