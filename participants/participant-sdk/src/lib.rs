@@ -81,6 +81,16 @@
 //! # }
 //! ```
 //!
+//! # Honest answers
+//!
+//! - A handler that panics, or whose database fails, is rolled back and answered *retry*: nothing happened.
+//! - A commit whose outcome stays in doubt is *unknown*: a try is answered `expired`, an execute of a pivot or external
+//!   `pending`, so that it is asked, or queried, again. The same goes for a remote call that timed out.
+//! - A refused confirm or cancel is rolled back and not remembered: it parks the step, and may succeed once it is mended.
+//! - A reply above the limit is replaced by `{"error":"reply_too_large","bytes":…,"limit":…}`; what was done is still *done*, and
+//!   confirm and cancel get the whole reply from the barrier's row.
+//! - *Absent* in answer to a query that fences vouches that no attempt which was handed on is unanswered.
+//!
 //! The tests of a participant call the [`conformance`] kit. Simulations run the same runner and barrier on [`Memory`].
 //!
 //! # What is not here

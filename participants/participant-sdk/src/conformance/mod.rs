@@ -4,10 +4,11 @@
 //! case on a participant of its own, and says in which one, and why, something did not hold. A participant under test must take
 //! its time from a [`TestClock`].
 //!
-//! ```no_run
+//! ```
 //! # use tercet_participant::conformance::{Calls, Holding, Subject, Violation, holding};
-//! # async fn fresh_inventory() -> Subject { unimplemented!() }
-//! # async fn test(accepted: Calls, refused: Calls) -> Result<(), Violation> {
+//! # async fn test<F: Future<Output = Subject>>(
+//! #     fresh_inventory: impl Fn() -> F, accepted: Calls, refused: Calls,
+//! # ) -> Result<(), Violation> {
 //! // `fresh_inventory` makes a participant with stock for one reservation, and tells how to read its stock.
 //! holding(fresh_inventory, &Holding::tcc(accepted).refusing(refused)).await
 //! # }

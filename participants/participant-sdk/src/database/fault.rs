@@ -15,7 +15,7 @@ pub enum Fault {
 
 /// SQLSTATEs and codes of the databases for *begin the transaction again*: serialization failure and deadlock (40001, 40P01;
 /// MySQL's 1213 is 40001 too), record changed (1020), lock wait timeout (1205), and SQLite's busy (5), locked (6) and their kin.
-const CONFLICTS: [&str; 10] = ["40001", "40P01", "1213", "1020", "1205", "5", "6", "261", "517", "773"];
+const CONFLICTS: [&str; 11] = ["40001", "40P01", "1213", "1020", "1205", "5", "6", "261", "262", "517", "773"];
 
 impl From<DbErr> for Fault {
     fn from(error: DbErr) -> Self {

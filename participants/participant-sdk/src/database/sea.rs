@@ -92,7 +92,8 @@ impl SeaOrm {
         Ok(Self { writer, reader })
     }
 
-    /// The connection that writes: for migrations and for the participant's own endpoints.
+    /// The connection that writes: for migrations and for the participant's own endpoints. Handlers write through their
+    /// transaction alone: on SQLite there is one writer, and it is theirs already.
     #[must_use]
     pub fn writer(&self) -> &DatabaseConnection {
         &self.writer

@@ -11,7 +11,8 @@ use std::{
 };
 use tercet_core::{Answer, Call, Participant, Payload};
 use tercet_participant::{
-    Closing, Found, Handed, Memory, Operation, Outbox, Outcome, Pivot, Refusal, SeaOrm, Service, Settled, Ticket,
+    Closing, External, Found, Handed, Memory, Operation, Outbox, Outcome, Pivot, Refusal, SeaOrm, Service, Settled,
+    Ticket,
     barrier::effect::EXPIRY_MARGIN,
     conformance::{Calls, Executing, Subject, TestClock, at, executing},
     database::{
@@ -36,6 +37,14 @@ impl Operation for Refund {
     type Request = Money;
     type Reply = Money;
     const CLOSES: bool = true;
+}
+
+struct TopUp;
+impl Operation for TopUp {
+    const NAME: &'static str = "gateway.top_up/1";
+    type Kind = kind::External;
+    type Request = Money;
+    type Reply = Money;
 }
 
 /// How the third party takes the next execute; by default it does it.
@@ -174,6 +183,16 @@ impl Pivot<Refund> for Gateway {
     }
 }
 
+impl External<TopUp, Memory<Books>> for Gateway {
+    async fn execute(&self, cx: &Call, request: Money) -> Handed<Money> {
+        self.bank.execute(cx, request).await
+    }
+
+    async fn query(&self, cx: &Call, _: Money) -> Found<Money> {
+        self.bank.found(cx)
+    }
+}
+
 struct Scene {
     bank: Arc<Bank>,
     service: Service<Gateway, Memory<Books>>,
@@ -185,6 +204,7 @@ fn scene(moods: impl IntoIterator<Item = Mood>) -> Scene {
     let service = Service::builder("gateway", Memory::new(Books::new()), Gateway { bank: bank.clone() })
         .clock(clock.clone())
         .pivot::<Refund>()
+        .external::<TopUp>()
         .build()
         .unwrap();
     Scene { bank, service, clock }
@@ -229,6 +249,27 @@ async fn a_pivot_conforms_on_both_bodies() {
         Subject::new(service, move || std::future::ready(bank.seen())).keeping(dir)
     };
     executing(on_sqlite, &Executing::closing(calls())).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_external_conforms_and_cannot_be_closed() {
+    let calls = Calls::of::<TopUp>(&Money { amount: 30 }).unwrap();
+    let fresh = || async {
+        let Scene { bank, service, .. } = scene([]);
+        Subject::new(service, move || std::future::ready(bank.seen()))
+    };
+    executing(fresh, &Executing::querying(calls.clone())).await.unwrap();
+    let scene = scene([Mood::LoseIt]);
+    assert_eq!(scene.ask(calls.execute()).await, "pending");
+    assert_eq!(scene.ask(calls.close()).await, "retry");
+    assert_eq!(scene.ask(calls.clone().attempt(2).execute()).await, "done", "a close that cannot be leaves no mark");
+}
+
+#[tokio::test]
+async fn a_query_of_nothing_leaves_no_row() {
+    let scene = scene([]);
+    assert_eq!(scene.ask(calls().query()).await, "absent");
+    assert_eq!(scene.service.database().rows().await.len(), 0);
 }
 
 #[tokio::test]
@@ -375,6 +416,35 @@ async fn a_crash_after_the_intent_leaves_it_unknown_and_is_not_called_again_for_
     assert_eq!(scene.ask(calls().fence()).await, "pending", "nobody knows whether attempt 1 left");
     assert_eq!(scene.ask(calls().attempt(2).execute()).await, "done");
     assert_eq!(scene.bank.calls(), [2]);
+}
+
+#[tokio::test]
+async fn whatever_befalls_a_commit_the_money_moves_once_and_is_booked_once() {
+    use CommitFault::{Conflict, CrashAfter, CrashBefore, LostAnswer};
+    for fault in [CrashBefore, CrashAfter, Conflict, LostAnswer] {
+        for number in 1..=2 {
+            let scene = scene([]);
+            let count = std::sync::atomic::AtomicU32::new(0);
+            scene.service.database().inject(move || {
+                match count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 {
+                    n if n == number => fault,
+                    _ => CommitFault::None,
+                }
+            });
+            let mut said = "silence";
+            for attempt in 1..=4 {
+                for call in [calls().attempt(attempt).execute(), calls().attempt(attempt).query()] {
+                    let mut answering = scene.service.call(call);
+                    let polled = answering.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                    said = if let Poll::Ready(answer) = polled { answer.as_str() } else { "silence" };
+                    assert_ne!(said, "refused", "{fault:?} at commit {number}: unknown is never taken for no");
+                }
+            }
+            assert_eq!(said, "done", "{fault:?} at commit {number}");
+            assert_eq!(scene.bank.seen().matches("Some(30)").count(), 1, "{fault:?} at commit {number}");
+            assert_eq!(scene.books().await.matches("done 30").count(), 1, "{fault:?} at commit {number}");
+        }
+    }
 }
 
 #[tokio::test]
