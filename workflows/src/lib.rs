@@ -6,6 +6,7 @@
 //! | [`refund_money`](refund_money::refund_money) | gives back money that is not ours to keep |
 
 pub mod bench;
+pub mod demo;
 pub mod ingress;
 pub mod refund;
 pub mod refund_money;

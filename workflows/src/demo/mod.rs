@@ -1,0 +1,226 @@
+//! `tercet dev --demo`: hundreds of refunds against a third party that fails, times out and lies, and the ledgers at the end.
+//!
+//! Everything is real: each participant on a database of its own, the third party with its own ledger. Only the clock hurries. The
+//! folder holds all of it: a demo that is killed goes on where it was when it is run again.
+
+mod cases;
+mod clock;
+mod report;
+
+pub use report::{Report, Sagas};
+
+use crate::ingress::Courier;
+use cases::{Cases, Request};
+use clock::Hurried;
+use serde::{Deserialize, Serialize};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tercet::{
+    Engine, EngineError, Env, Environment,
+    store::{Count, SagaStatus},
+};
+use tercet_core::{DefinitionName, Millis, SagaKey};
+use tercet_shop::{Settings, Shop, shop};
+
+/// How much faster than the machine's clock the demo's runs: three minutes in three seconds.
+pub const TIMES: u32 = 60;
+
+/// The pace of the third party's delays, by the demo's clock.
+const PACE: Duration = Duration::from_secs(30);
+
+/// Sagas under way at once.
+const AT_ONCE: u64 = 48;
+
+/// What to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// What the demo's sales, refunds and misfortunes are drawn from.
+    pub seed: u64,
+    /// How many sagas.
+    pub sagas: usize,
+}
+
+/// Why a demo cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The shop's databases.
+    #[error("failed to open the shop: {0}")]
+    Open(#[from] shop::OpenError),
+    /// The shop's databases, later.
+    #[error(transparent)]
+    Shop(#[from] shop::ShopError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] tercet::store::StoreError),
+    /// The folder.
+    #[error("failed to use the demo's folder {}: {source}", .folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// The folder holds another demo.
+    #[error("{} holds the demo of seed {} with {} sagas: run that one again, delete the folder, or name another one with `--data`", .folder.display(), .held.seed, .held.sagas)]
+    Other {
+        /// Which folder.
+        folder: PathBuf,
+        /// Its demo.
+        held: Options,
+    },
+    /// A bug.
+    #[error("a bug in the demo: {0}")]
+    Bug(String),
+}
+
+/// A demo that is set up: its shop stands, its clock runs, and an engine can be run on it.
+pub struct Demo {
+    options: Options,
+    cases: Cases,
+    shop: Arc<Shop>,
+    clock: Arc<Hurried>,
+    folder: PathBuf,
+}
+
+/// What the folder remembers of its demo.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    options: Options,
+    /// When its clock began, in milliseconds since 1970 by the machine's.
+    began_ms: i64,
+}
+
+impl Demo {
+    /// Sets the demo up in `folder`, or takes up the one that is there.
+    ///
+    /// # Errors
+    /// When the folder holds another demo, or a database cannot be opened.
+    pub async fn open(folder: &Path, options: Options) -> Result<Self, DemoError> {
+        let kept = keep(folder, options)?;
+        let cases = Cases::draw(options.seed, options.sagas)?;
+        let clock = Arc::new(Hurried::new(TIMES, Millis(kept.began_ms)));
+        let settings = Settings {
+            behaviours: cases.behaviours(options.seed, PACE),
+            clock: clock.clone(),
+            ..Settings::seeded(options.seed, PACE)
+        };
+        let shop = Arc::new(Shop::open(folder, settings).await?);
+        Ok(Self { options, cases, shop, clock, folder: folder.to_owned() })
+    }
+
+    /// The participants, for the engine's transport.
+    #[must_use]
+    pub fn participants(&self) -> Vec<Arc<dyn tercet_core::Participant>> {
+        self.shop.participants()
+    }
+
+    /// The clock, for the engine.
+    #[must_use]
+    pub fn env(&self) -> Env {
+        self.clock.clone()
+    }
+
+    /// Where the engine's database belongs.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.folder.join("tercet.db")
+    }
+
+    /// Seeds the sales, starts the sagas and follows them until each has ended or stands parked; `seen` is shown how far they are
+    /// some times a second.
+    ///
+    /// # Errors
+    /// When the engine or a database fails.
+    pub async fn run(&self, engine: &Engine, mut seen: impl FnMut(&Sagas)) -> Result<Report, DemoError> {
+        self.shop.seed(&self.cases.sales).await?;
+        tokio::spawn(Courier::new(self.shop.clone(), engine.clone(), self.env()).run());
+        let mut left = self.cases.requests.iter();
+        let mut next = left.next();
+        loop {
+            let sagas = Sagas::of(&engine.counts().await?);
+            seen(&sagas);
+            if next.is_none() && sagas.under_way == 0 {
+                break;
+            }
+            let mut room = AT_ONCE.saturating_sub(sagas.under_way);
+            while let Some(request) = next.filter(|_| room > 0) {
+                self.start(engine, request).await?;
+                next = left.next();
+                room -= 1;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // A last callback may still be due: it changes nothing, and the ledgers are read after it.
+        Courier::new(self.shop.clone(), engine.clone(), self.env()).round().await?;
+        Report::read(engine, &self.shop, &self.database()).await
+    }
+
+    async fn start(&self, engine: &Engine, request: &Request) -> Result<(), DemoError> {
+        let bug = |error: tercet_core::BadName| DemoError::Bug(error.to_string());
+        let definition: DefinitionName = request.definition.parse().map_err(bug)?;
+        let key: SagaKey = request.key.parse().map_err(bug)?;
+        engine.start(definition, None, key, request.input.clone()).await?;
+        Ok(())
+    }
+
+    /// What it runs.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        self.options
+    }
+}
+
+impl std::fmt::Debug for Demo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Demo").field("options", &self.options).field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Sagas {
+    fn of(counts: &[Count]) -> Self {
+        let sum = |which: fn(&Count) -> bool| counts.iter().filter(|count| which(count)).map(|count| count.sagas).sum();
+        Self {
+            confirmed: sum(|count| count.status == SagaStatus::Confirmed),
+            cancelled: sum(|count| count.status == SagaStatus::Cancelled),
+            parked: sum(|count| count.parked),
+            trying: sum(|count| count.status == SagaStatus::Trying && !count.parked),
+            confirming: sum(|count| count.status == SagaStatus::Confirming && !count.parked),
+            cancelling: sum(|count| count.status == SagaStatus::Cancelling && !count.parked),
+            under_way: sum(|count| !count.status.is_end() && !count.parked),
+        }
+    }
+}
+
+fn keep(folder: &Path, options: Options) -> Result<Kept, DemoError> {
+    let failed = |source| DemoError::Folder { folder: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let path = folder.join("demo.json");
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        let kept: Kept = serde_json::from_str(&text).map_err(|e| failed(e.into()))?;
+        if kept.options != options {
+            return Err(DemoError::Other { folder: folder.to_owned(), held: kept.options });
+        }
+        return Ok(kept);
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let began_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    let kept = Kept { options, began_ms };
+    let text = serde_json::to_string(&kept).map_err(|e| failed(e.into()))?;
+    std::fs::write(&path, text).map_err(failed)?;
+    Ok(kept)
+}
+
+/// The clock's own trait methods are the demo's, too.
+impl Demo {
+    /// The time by the demo's clock.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        Environment::now(&*self.clock)
+    }
+}

@@ -1,0 +1,137 @@
+//! What became of the demo's sagas, and the ledgers: read from the participants' own databases and the channel's.
+
+use super::DemoError;
+use crate::refund::Refunded;
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+use tercet::{
+    Engine,
+    store::{Filter, SagaRow, SagaStatus},
+};
+use tercet_shop::{Ledger, Shop};
+
+/// How many sagas are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sagas {
+    /// Ended: the money went back.
+    pub confirmed: u64,
+    /// Ended: nothing is left of them.
+    pub cancelled: u64,
+    /// In front of a person.
+    pub parked: u64,
+    /// Undecided.
+    #[serde(skip)]
+    pub trying: u64,
+    /// Decided to commit.
+    #[serde(skip)]
+    pub confirming: u64,
+    /// Decided to abort.
+    #[serde(skip)]
+    pub cancelling: u64,
+    /// Neither ended nor parked.
+    #[serde(skip)]
+    pub under_way: u64,
+}
+
+/// The demo's end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// How many sagas ended how.
+    pub sagas: Sagas,
+    /// The figures of every database.
+    pub ledger: Ledger,
+    /// What does not add up: nothing.
+    pub violations: Vec<String>,
+    /// The orchestrator's database.
+    pub database: PathBuf,
+    /// Why sagas were cancelled, and how often.
+    #[serde(skip)]
+    pub cancelled_for: BTreeMap<String, u64>,
+    /// Sagas that are parked, and why.
+    #[serde(skip)]
+    pub parked_for: Vec<(SagaRow, String)>,
+}
+
+impl Report {
+    pub(super) async fn read(engine: &Engine, shop: &Shop, database: &Path) -> Result<Self, DemoError> {
+        let ledger = shop.ledger().await?;
+        let mut violations: Vec<String> = shop.violations().await.iter().map(ToString::to_string).collect();
+        violations.extend(ledger.mismatches());
+        let sagas = Sagas::of(&engine.counts().await?);
+        let told = told_refunded(engine).await?;
+        violations.extend(money_told(&told, &ledger, sagas.parked));
+        if sagas.parked == 0 && ledger.holds() > 0 {
+            violations.push(format!("{} holds are left, and no saga is parked", ledger.holds()));
+        }
+        if ledger.holds() < sagas.parked {
+            violations.push(format!("{} sagas are parked, but only {} hold anything", sagas.parked, ledger.holds()));
+        }
+        let cancelled_for = reasons(engine).await?;
+        let parked_for = parked(engine).await?;
+        let database = database.to_owned();
+        Ok(Self { sagas, ledger, violations, database, cancelled_for, parked_for })
+    }
+}
+
+/// What confirmed sagas say went back, by currency: their outputs.
+async fn told_refunded(engine: &Engine) -> Result<BTreeMap<String, i64>, DemoError> {
+    let mut told = BTreeMap::new();
+    for row in all(engine, SagaStatus::Confirmed).await? {
+        let output = row.projection.output.unwrap_or_default();
+        let refunded: Refunded = serde_json::from_str(&output).map_err(|e| DemoError::Bug(e.to_string()))?;
+        *told.entry(refunded.amount.currency.as_str().to_owned()).or_default() += refunded.amount.minor.0;
+    }
+    Ok(told)
+}
+
+/// Nobody is told "refunded" unless the money has moved, and no money has moved that nobody knows of.
+fn money_told(told: &BTreeMap<String, i64>, ledger: &Ledger, parked: u64) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (currency, account) in &ledger.channel.accounts {
+        let (moved, told) = (account.given_back.0, told.get(currency).copied().unwrap_or(0));
+        if told > moved || (told < moved && parked == 0) {
+            wrong.push(format!("{currency}: confirmed sagas say {told} went back, the channel says {moved}"));
+        }
+    }
+    wrong
+}
+
+async fn all(engine: &Engine, status: SagaStatus) -> Result<Vec<SagaRow>, DemoError> {
+    const PAGE: u32 = 500;
+    let (mut rows, mut before) = (Vec::new(), None);
+    loop {
+        let filter = Filter { status: Some(status), ..Filter::default() };
+        let page = engine.store().list(filter, before, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(rows) };
+        before = Some(last.id);
+        rows.extend(page);
+    }
+}
+
+async fn reasons(engine: &Engine) -> Result<BTreeMap<String, u64>, DemoError> {
+    let mut reasons = BTreeMap::new();
+    for row in all(engine, SagaStatus::Cancelled).await? {
+        let why = row.projection.output.unwrap_or_default();
+        // Without the figures, so that alike reasons count together.
+        let alike: String = why.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect();
+        *reasons.entry(alike.replace("####", "#").replace("##", "#").replace("##", "#")).or_default() += 1;
+    }
+    Ok(reasons)
+}
+
+async fn parked(engine: &Engine) -> Result<Vec<(SagaRow, String)>, DemoError> {
+    const MOST: u32 = 1_000;
+    let filter = Filter { parked: Some(true), ..Filter::default() };
+    let mut parked = Vec::new();
+    for row in engine.store().list(filter, None, MOST).await? {
+        let shown = engine.show(row.id).await?;
+        let state = shown.state.iter().flat_map(|state| state.parked());
+        let why: Vec<String> = state.map(|(step, why)| format!("`{step}`: {why}")).collect();
+        let why = if why.is_empty() { shown.unreadable.unwrap_or_default() } else { why.join("; ") };
+        parked.push((row, why));
+    }
+    Ok(parked)
+}
