@@ -17,7 +17,7 @@ use tercet_participant::{
     sea_orm::{self, ConnectOptions},
 };
 
-/// What a call answers without waiting for anything outside; `None`: its process died.
+/// What it comes to without waiting for anything; `None`: its process died. Outside of tokio, which makes a long poll yield.
 fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
@@ -48,8 +48,8 @@ fn ask(service: &Service<crate::accounts::Accounts, Memory<Model>>, call: &Call)
     }
 }
 
-#[tokio::test]
-async fn a_crash_at_any_commit_and_asking_again_lead_to_the_same_end() {
+#[test]
+fn a_crash_at_any_commit_and_asking_again_lead_to_the_same_end() {
     use CommitFault::{Conflict, CrashAfter, CrashBefore, LostAnswer};
     for fault in [CrashBefore, CrashAfter, Conflict, LostAnswer] {
         for (last, end) in [(hold(30).confirm(), "available 70, held 0"), (hold(30).cancel(), "available 100, held 0")]
@@ -61,26 +61,30 @@ async fn a_crash_at_any_commit_and_asking_again_lead_to_the_same_end() {
                 assert_eq!(tried.as_str(), "done", "{fault:?} at commit {number}");
                 assert_eq!(ask(&service, &last).as_str(), "done", "{fault:?} at commit {number}");
                 assert!(commits.load(Ordering::SeqCst) >= number, "the fault was met");
-                assert_eq!(seen_in_memory(service.database()).await, end, "{fault:?} at commit {number}");
+                assert_eq!(at_once(seen_in_memory(service.database())).unwrap(), end, "{fault:?} at commit {number}");
             }
         }
     }
 }
 
-#[tokio::test]
-async fn a_process_that_dies_at_a_commit_answers_nobody() {
+#[test]
+fn a_process_that_dies_at_a_commit_answers_nobody() {
     let OnMemory { service, .. } = on_memory();
     befall(service.database(), 1, CommitFault::CrashAfter);
     assert_eq!(at_once(service.call(hold(30).execute())), None);
-    assert_eq!(seen_in_memory(service.database()).await, "available 70, held 30", "it was committed all the same");
+    assert_eq!(
+        at_once(seen_in_memory(service.database())).unwrap(),
+        "available 70, held 30",
+        "it was committed all the same"
+    );
     let OnMemory { service, .. } = on_memory();
     befall(service.database(), 1, CommitFault::CrashBefore);
     assert_eq!(at_once(service.call(hold(30).execute())), None);
-    assert_eq!(seen_in_memory(service.database()).await, "available 100, held 0");
+    assert_eq!(at_once(seen_in_memory(service.database())).unwrap(), "available 100, held 0");
 }
 
-#[tokio::test]
-async fn a_try_whose_commit_is_in_doubt_to_the_end_is_unknown_and_never_not_now() {
+#[test]
+fn a_try_whose_commit_is_in_doubt_to_the_end_is_unknown_and_never_not_now() {
     let OnMemory { service, .. } = on_memory();
     // Lost, then the database is in the way for good: nobody can find out what became of the first commit.
     let lost = AtomicU32::new(0);
@@ -96,7 +100,7 @@ async fn a_try_whose_commit_is_in_doubt_to_the_end_is_unknown_and_never_not_now(
     let OnMemory { service, .. } = on_memory();
     service.database().inject(|| CommitFault::Conflict);
     assert_eq!(at_once(service.call(hold(30).execute())).unwrap().as_str(), "retry", "certainly not committed");
-    assert_eq!(seen_in_memory(service.database()).await, "available 100, held 0");
+    assert_eq!(at_once(seen_in_memory(service.database())).unwrap(), "available 100, held 0");
 }
 
 #[tokio::test]
