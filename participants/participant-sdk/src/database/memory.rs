@@ -30,6 +30,8 @@ pub enum CommitFault {
     Conflict,
     /// It is written, but the commit's answer is lost.
     LostAnswer,
+    /// It is lost on its way: not written, but who commits cannot tell that from [`Self::LostAnswer`].
+    LostCommit,
 }
 
 type Faults = Arc<dyn Fn() -> CommitFault + Send + Sync>;
@@ -205,7 +207,9 @@ impl<M: Clone + Send + 'static> Tx for MemoryTx<M> {
         match self.end(fault) {
             CommitFault::None => Ok(()),
             CommitFault::Conflict => Err(Fault::Conflict("injected".into())),
-            CommitFault::LostAnswer => Err(Fault::Failed("the commit's answer was lost".into())),
+            CommitFault::LostAnswer | CommitFault::LostCommit => {
+                Err(Fault::Failed("the commit was not answered".into()))
+            }
             CommitFault::CrashBefore | CommitFault::CrashAfter => std::future::pending().await,
         }
     }

@@ -428,8 +428,8 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 
 #[test]
 fn whatever_befalls_a_commit_the_money_moves_once_and_is_booked_once() {
-    use CommitFault::{Conflict, CrashAfter, CrashBefore, LostAnswer};
-    for fault in [CrashBefore, CrashAfter, Conflict, LostAnswer] {
+    use CommitFault::{Conflict, CrashAfter, CrashBefore, LostAnswer, LostCommit};
+    for fault in [CrashBefore, CrashAfter, Conflict, LostAnswer, LostCommit] {
         for number in 1..=2 {
             let scene = scene([]);
             let count = std::sync::atomic::AtomicU32::new(0);
