@@ -443,6 +443,9 @@ impl<'g> World<'g> {
         let state = &self.state;
         assert!(state.life.is_ended(), "not ended\n{}", self.history());
         assert_eq!(outstanding(state), [], "something is outstanding at the end\n{}", self.history());
+        for (id, signal) in &state.signals {
+            assert!(signal.verdict.is_some(), "{id} was never judged\n{}", self.history());
+        }
         for (step, at) in &state.steps {
             let ended = match (state.life, at.kind) {
                 (Life::Confirmed, StepKind::Tcc) => at.status == Status::Confirmed,

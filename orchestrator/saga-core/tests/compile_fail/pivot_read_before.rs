@@ -1,0 +1,14 @@
+//! A step before the decision reads the pivot: it would wait for what waits for it.
+#[path = "shop/mod.rs"]
+mod shop;
+use shop::*;
+
+fn main() {
+    let saga = Saga::<RefundRequest>::new("refund", 1);
+    let request = saga.input();
+    let order = saga.tcc("order", RefundOrder).request(request, |r| r);
+    let held = saga.tcc("hold", HoldRefund).request(request, hold);
+    let money = saga.pivot("money", Move).request(held, |h| h);
+    let _ = (order, held, money);
+    saga.tcc("late", HoldRefund).request((request, money), |(r, _)| hold(r));
+}

@@ -1,0 +1,14 @@
+//! A result that may never have been, read after an abort.
+#[path = "shop/mod.rs"]
+mod shop;
+use shop::*;
+
+fn main() {
+    let saga = Saga::<RefundRequest>::new("refund", 1);
+    let request = saga.input();
+    let order = saga.tcc("order", RefundOrder).request(request, |r| r);
+    let held = saga.tcc("hold", HoldRefund).request(request, hold);
+    let money = saga.pivot("money", Move).request(held, |h| h);
+    let _ = (order, held, money);
+    saga.on_cancelled(|then| then.retriable("tell", Notify).request(order, |o| Message { text: o.payment.to_string() }));
+}

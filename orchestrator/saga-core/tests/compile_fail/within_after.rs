@@ -1,0 +1,14 @@
+//! A wait after the decision that would abort what cannot be aborted.
+#[path = "shop/mod.rs"]
+mod shop;
+use shop::*;
+
+fn main() {
+    let saga = Saga::<RefundRequest>::new("refund", 1);
+    let request = saga.input();
+    let order = saga.tcc("order", RefundOrder).request(request, |r| r);
+    let held = saga.tcc("hold", HoldRefund).request(request, hold);
+    let money = saga.pivot("money", Move).request(held, |h| h);
+    let _ = (order, held, money);
+    saga.on_confirmed(|then| then.wait_for::<Review>("review").within(minutes(1)));
+}
