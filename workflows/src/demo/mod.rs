@@ -6,8 +6,10 @@
 mod cases;
 mod clock;
 mod report;
+mod show;
 
 pub use report::{Report, Sagas};
+pub use show::{Progress, tables};
 
 use crate::ingress::Courier;
 use cases::{Cases, Request};
