@@ -91,10 +91,10 @@ pub enum BuildError {
         scope: StepName,
     },
     /// A time that cannot be meant.
-    #[error("step `{step}`: {what} of {}: it must be above zero and at most ten years", humane(.time))]
+    #[error("{at}: {what} of {}: it must be above zero and at most ten years", humane(.time))]
     Time {
-        /// The step.
-        step: String,
+        /// The step, or the saga.
+        at: String,
         /// Which time.
         what: &'static str,
         /// What was given.
@@ -248,12 +248,13 @@ fn check_node(node: &Node, errors: &mut Vec<BuildError>) {
         let checked = contract.parse::<ContractName>().and_then(|c| c.parts().map(drop));
         errors.extend(checked.err().map(|why| BuildError::Name { at: format!("step `{}`", node.name), why }));
     }
+    let at = format!("step `{}`", node.name);
     if let Some(time) = node.wait {
-        check_time(node.name.as_str(), "a wait", time, errors);
+        check_time(&at, "a wait", time, errors);
     }
-    check_time(node.name.as_str(), "a timeout", node.policy.timeout, errors);
-    check_time(node.name.as_str(), "a first wait between attempts", node.policy.retry.first, errors);
-    check_time(node.name.as_str(), "a query interval", node.policy.query_every, errors);
+    check_time(&at, "a timeout", node.policy.timeout, errors);
+    check_time(&at, "a first wait between attempts", node.policy.retry.first, errors);
+    check_time(&at, "a query interval", node.policy.query_every, errors);
     if node.policy.retry.attempts == Some(0) {
         errors.push(BuildError::NoAttempt { step: node.name.clone() });
     }
@@ -268,9 +269,9 @@ fn check_instance(draft: &Draft, node: &Node, chain: &[NodeId], errors: &mut Vec
     }
 }
 
-fn check_time(step: &str, what: &'static str, time: Duration, errors: &mut Vec<BuildError>) {
+fn check_time(at: &str, what: &'static str, time: Duration, errors: &mut Vec<BuildError>) {
     if time.is_zero() || time > WAIT_MAX {
-        errors.push(BuildError::Time { step: step.to_owned(), what, time });
+        errors.push(BuildError::Time { at: at.to_owned(), what, time });
     }
 }
 

@@ -181,7 +181,7 @@ impl<'s, P, S: Signal> Told<'s, P, S> {
         let to = definition.parse::<DefinitionName>();
         if let Err(why) = &to {
             let step = self.0.name();
-            self.0.draft.borrow_mut().errors.push(BuildError::Name { at: step.to_string(), why: why.clone() });
+            self.0.draft.borrow_mut().errors.push(BuildError::Name { at: format!("step `{step}`"), why: why.clone() });
         }
         self.0.edit(|node| {
             node.to = to.ok();
