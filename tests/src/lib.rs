@@ -1,1 +1,3 @@
-//! What several of the test suites share; the suites themselves are files of `tests/`.
+//! What several of the test suites share, and the simulator; the suites themselves are files of `tests/`.
+
+pub mod sim;
