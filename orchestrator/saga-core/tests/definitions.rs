@@ -67,7 +67,7 @@ fn names_are_plain_so_that_they_stand_in_subjects_paths_and_terminals() {
         assert!(named(bad).build().is_err(), "{bad:?}");
     }
     assert_snapshot!(refused(named("a.b")), @"step 1: a step's name is made of ASCII letters, digits, `_` and `-`; `.` is not among them, in `a.b`");
-    assert_snapshot!(refused(named("a\r\nb")), @"step 1: a step's name is made of ASCII letters, digits, `_` and `-`; `\r` is not among them, in `a\r\nb`");
+    assert_snapshot!(refused(named("a\r\nb")), @r"step 1: a step's name is made of ASCII letters, digits, `_` and `-`; `\r` is not among them, in `a\r\nb`");
     assert_snapshot!(refused(named("")), @"step 1: a step's name cannot be empty");
     assert_snapshot!(refused(named(&"y".repeat(64 * 1024))), @"step 1: a step's name has at most 64 bytes, this one has 65536");
     assert!(named("Restock_2-b").build().is_ok());
