@@ -36,29 +36,37 @@ impl Clock for SystemClock {
 
 /// A clock that stands until it is moved; who sleeps on it wakes when it has moved far enough.
 #[derive(Debug)]
-pub struct HandClock(watch::Sender<Millis>);
+pub struct HandClock {
+    now: watch::Sender<Millis>,
+}
 
 impl HandClock {
     /// A clock that stands at `now`.
     #[must_use]
     pub fn new(now: Millis) -> Self {
-        Self(watch::Sender::new(now))
+        Self { now: watch::Sender::new(now) }
+    }
+
+    /// How many wait on it now.
+    #[must_use]
+    pub fn sleepers(&self) -> usize {
+        self.now.receiver_count()
     }
 
     /// Moves it on.
     pub fn advance(&self, by: Duration) {
-        self.0.send_modify(|now| *now = now.plus(by));
+        self.now.send_modify(|now| *now = now.plus(by));
     }
 }
 
 impl Clock for HandClock {
     fn now(&self) -> Millis {
-        *self.0.borrow()
+        *self.now.borrow()
     }
 
     fn sleep(&self, wait: Duration) -> Waiting<'_> {
         let until = self.now().plus(wait);
-        let mut moved = self.0.subscribe();
+        let mut moved = self.now.subscribe();
         Box::pin(async move {
             // The sender lives as long as `self`, so the wait cannot end in an error.
             let _ = moved.wait_for(|now| *now >= until).await;

@@ -336,16 +336,25 @@ async fn book_intent(db: &impl ConnectionTrait, cx: &Call, request: &RefundMoney
     };
     insert_new(db, row).await?;
     let mine = refund::Entity::update_many()
-        .changing([plus(refund::Column::Attempts, 1), to(refund::Column::State, Sent::Processing)])
+        .changing([plus(refund::Column::Attempts, 1)])
         .filter(refund::Column::Id.eq(request.refund.as_str()))
         .filter(refund::Column::Ticket.eq(ticket))
         .filter(refund::Column::PaymentId.eq(request.payment.as_str()))
         .filter(refund::Column::Currency.eq(request.amount.currency.as_str()))
         .filter(refund::Column::Amount.eq(request.amount.minor.0))
+        .exec(db)
+        .await?;
+    if mine.rows_affected != 1 {
+        return Err(duplicate(&request.refund).into());
+    }
+    // What has succeeded is handed on all the same: the channel repeats its answer under the key, and that is never a no.
+    refund::Entity::update_many()
+        .changing([to(refund::Column::State, Sent::Processing)])
+        .filter(refund::Column::Id.eq(request.refund.as_str()))
         .filter(refund::Column::State.ne(Sent::Succeeded))
         .exec(db)
         .await?;
-    if mine.rows_affected == 1 { Ok(()) } else { Err(duplicate(&request.refund).into()) }
+    Ok(())
 }
 
 /// Books what was learnt. Success overwrites everything, and nothing overwrites success.

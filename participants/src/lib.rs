@@ -24,3 +24,6 @@ pub mod warehouse;
 
 pub use sale::Sale;
 pub use shop::{Ledger, Settings, Shop};
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@ use crate::{
     db::{Changing, create, insert_new, plus, states, table, to},
     equation::{Violation, must_equal, must_not_be_negative, sums},
     ids::{OrderId, PaymentId, RefundId},
-    money::{Currency, Minor, Money},
-    refusals::{duplicate, missing, within},
+    money::{Currency, Money},
+    refusals::{duplicate, missing, real, within},
 };
 use schemars::JsonSchema;
 use sea_orm::{
@@ -234,7 +234,7 @@ fn left(row: &payment::Model, currency: Currency) -> Money {
 /// Books money received, once for each of the channel's transactions.
 async fn book_received(db: &impl ConnectionTrait, id: &PaymentId, receipt: &Receipt) -> Outcome<()> {
     let (_, currency) = find(db, id).await?;
-    within(receipt.amount, Money { minor: Minor(i64::MAX), currency })?;
+    real(receipt.amount, currency)?;
     let amount = receipt.amount.minor.0;
     let row = receipt::Model { channel_transaction: receipt.transaction.clone(), payment_id: id.to_string(), amount };
     if insert_new(db, row).await? {
@@ -268,7 +268,7 @@ async fn end(db: &impl ConnectionTrait, request: &RefundToHold, as_: RefundState
 async fn book_refunded(db: &impl ConnectionTrait, evidence: Evidence) -> Outcome<Booked> {
     let amount = evidence.amount.minor.0;
     let (payment, currency) = find(db, &evidence.payment).await?;
-    within(evidence.amount, Money { minor: Minor(i64::MAX), currency })?;
+    real(evidence.amount, currency)?;
     let unheard_of = refund::Model {
         id: evidence.refund.to_string(),
         payment_id: payment.id,

@@ -1,6 +1,6 @@
 //! The refusals that more than one participant gives, worded in one place: every figure and state is in the text.
 
-use crate::money::{Money, MoneyError};
+use crate::money::{Currency, Money, MoneyError};
 use tercet_core::Refusal;
 
 impl From<MoneyError> for Refusal {
@@ -19,6 +19,17 @@ pub(crate) fn within(asked: Money, left: Money) -> Result<(), Refusal> {
     }
     if asked.minor > left.minor {
         return Err(Refusal::new("above_left", format!("{asked} is more than the {left} that is left")));
+    }
+    Ok(())
+}
+
+/// Money that has moved is more than none, and of the payment's currency.
+pub(crate) fn real(moved: Money, currency: Currency) -> Result<(), Refusal> {
+    if moved.currency != currency {
+        return Err(MoneyError::Currencies { left: moved.currency, right: currency }.into());
+    }
+    if moved.minor.0 <= 0 {
+        return Err(Refusal::new("bad_amount", format!("{moved} is no money that could have moved")));
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tercet_core::{Millis, Participant};
 use tercet_participant::{
     BuildError, Database, Fault, Otherwise, SeaOrm, Service,
-    database::{Access, OpenError as DatabaseError},
+    database::{Access, OpenError as DatabaseError, Tx},
     outbox::{Ingress, Relay},
 };
 
@@ -58,11 +58,19 @@ impl Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A participant's database.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
+    #[error("{source} (`{file}`: mend it, or move it away, or open the shop in another directory)")]
+    Database {
+        /// The file in the shop's directory.
+        file: &'static str,
+        /// What is wrong with it.
+        source: DatabaseError,
+    },
     /// A participant's tables, or the channel's database.
     #[error("failed to prepare the shop's tables: {0}")]
     Tables(#[from] DbErr),
+    /// The transaction in which they are made.
+    #[error("failed to prepare the shop's tables: {0}")]
+    Transaction(#[from] Fault),
     /// The channel.
     #[error(transparent)]
     Channel(#[from] ChannelError),
@@ -101,29 +109,35 @@ pub(crate) struct Databases {
     pub(crate) gateway: SeaOrm,
 }
 
+/// A participant's database with its tables, all made in one transaction.
+macro_rules! opened {
+    ($dir:expr, $participant:ident) => {
+        async {
+            let file = concat!(stringify!($participant), ".db");
+            let opened = SeaOrm::sqlite(&$dir.join(file)).await;
+            let db = opened.map_err(|source| OpenError::Database { file, source })?;
+            let tx = db.begin(Access::Write).await?;
+            $participant::ensure_schema(&tx).await?;
+            Tx::commit(tx).await?;
+            Ok::<_, OpenError>(db)
+        }
+    };
+}
+
 impl Databases {
     async fn open(dir: &Path) -> Result<Self, OpenError> {
-        let all = Self {
-            orders: SeaOrm::sqlite(&dir.join("orders.db")).await?,
-            inventory: SeaOrm::sqlite(&dir.join("inventory.db")).await?,
-            points: SeaOrm::sqlite(&dir.join("points.db")).await?,
-            coupons: SeaOrm::sqlite(&dir.join("coupons.db")).await?,
-            red_packets: SeaOrm::sqlite(&dir.join("red_packets.db")).await?,
-            warehouse: SeaOrm::sqlite(&dir.join("warehouse.db")).await?,
-            push: SeaOrm::sqlite(&dir.join("push.db")).await?,
-            payments: SeaOrm::sqlite(&dir.join("payments.db")).await?,
-            gateway: SeaOrm::sqlite(&dir.join("gateway.db")).await?,
-        };
-        orders::ensure_schema(all.orders.writer()).await?;
-        inventory::ensure_schema(all.inventory.writer()).await?;
-        points::ensure_schema(all.points.writer()).await?;
-        coupons::ensure_schema(all.coupons.writer()).await?;
-        red_packets::ensure_schema(all.red_packets.writer()).await?;
-        warehouse::ensure_schema(all.warehouse.writer()).await?;
-        push::ensure_schema(all.push.writer()).await?;
-        payments::ensure_schema(all.payments.writer()).await?;
-        gateway::ensure_schema(all.gateway.writer()).await?;
-        Ok(all)
+        let (orders, inventory, points, coupons, red_packets, warehouse, push, payments, gateway) = tokio::try_join!(
+            opened!(dir, orders),
+            opened!(dir, inventory),
+            opened!(dir, points),
+            opened!(dir, coupons),
+            opened!(dir, red_packets),
+            opened!(dir, warehouse),
+            opened!(dir, push),
+            opened!(dir, payments),
+            opened!(dir, gateway),
+        )?;
+        Ok(Self { orders, inventory, points, coupons, red_packets, warehouse, push, payments, gateway })
     }
 }
 
@@ -300,8 +314,8 @@ impl Ledger {
         processing + open(self.orders.open_refunds) + self.points.holds + vouchers + self.shipments.holds
     }
 
-    /// What does not add up between the participants: at rest there is nothing. While sagas run, money that has moved may not be
-    /// booked yet; it is reserved then, and that alone is allowed for.
+    /// What does not add up between the participants: at rest there is nothing. Money whose saga is not decided is reserved, and
+    /// may have moved or not; that alone is allowed for. The figures are read one database after another: ask while nothing runs.
     #[must_use]
     pub fn mismatches(&self) -> Vec<String> {
         let mut found = Vec::new();

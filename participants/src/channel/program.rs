@@ -65,9 +65,11 @@ impl Channel {
     /// # Errors
     /// When the database fails.
     pub async fn new(db: DatabaseConnection, settings: Settings) -> Result<Self, ChannelError> {
-        create(&db, account::Entity).await?;
-        create(&db, charge::Entity).await?;
-        create(&db, refund::Entity).await?;
+        let tx = db::begin(&db).await?;
+        create(&tx, account::Entity).await?;
+        create(&tx, charge::Entity).await?;
+        create(&tx, refund::Entity).await?;
+        tx.commit().await?;
         let Settings { behaviours, closes, clock } = settings;
         Ok(Self { db, behaviours: Mutex::new(behaviours), closes, clock })
     }

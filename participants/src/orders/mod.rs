@@ -9,7 +9,7 @@ mod rows;
 mod state;
 
 pub use ledger::{OrderLedger, SeedLine, SeedOrder, check_equation, ledger, seed};
-pub use rows::{change, ensure_schema, view};
+pub use rows::{View, change, ensure_schema, view};
 pub use state::{OrderState, STATES};
 
 use crate::{

@@ -154,14 +154,18 @@ pub(super) fn moved(row: &Row, next: OrderState, claim: Option<&ClaimId>, now: M
 /// Changes an order's state, as DOMAIN's table has it; into after-sales it takes a claim.
 ///
 /// # Errors
-/// A refusal whose code names the current state, for every change that the table does not have, and while refunds are open.
+/// A refusal whose code names the current state, for every change that the table does not have, while refunds are open, and
+/// for *after-sales done* before all of it is refunded.
 pub async fn change(
     db: &impl ConnectionTrait, id: &OrderId, next: OrderState, claim: Option<&ClaimId>, now: Millis,
 ) -> Outcome<()> {
     let row = find(db, id).await?;
     let stand = moved(&row, next, claim, now)?;
-    if row.open_refunds > 0 {
-        return Err(row.state.refuse(next).into());
+    if row.open_refunds > 0 || (next == OrderState::AfterSalesDone && row.refunded < row.paid) {
+        let (refunded, open) = (row.refunded, row.open_refunds);
+        let why = format!("{refunded} of {} minor units are refunded, and {open} refunds are open", row.paid);
+        let Refusal { code, message } = row.state.refuse(next);
+        return Err(Refusal::new(code, format!("{message}: {why}")).into());
     }
     write(db, &row, stand.changes()).await
 }

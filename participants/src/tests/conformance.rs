@@ -1,0 +1,159 @@
+//! The SDK's conformance kit against every operation of the shop.
+
+use super::{Bench, bench, eur, id, sale};
+use crate::{
+    channel::Behaviour,
+    coupons::{IssueCoupon, TakeCouponBack},
+    gateway::{Refund, RefundMoney, RefundWithoutClose},
+    inventory::{self, PutBack, Reserve},
+    lines::{Line, OrderLines, RefundLines},
+    orders::{AwaitShipment, Goods, OrderState, Part, RefundOrder, ToRefund},
+    payments::{BookRefunded, Evidence, HoldRefund, RefundToHold},
+    points::{Grant, GrantPoints, TakePointsBack},
+    push::{self, Notify},
+    red_packets::{IssueRedPacket, TakeRedPacketBack},
+    shares::{OnSpent, TakeBack},
+    shop::Ledger,
+    vouchers::Issue,
+    warehouse::{Ship, Stop},
+};
+use std::sync::Arc;
+use tercet_core::{Answering, Call, ContractName, Operation, Participant};
+use tercet_participant::conformance::{Calls, Executing, Holding, Subject, executing, holding};
+
+/// A participant of the shop, as the kit takes it.
+struct Shared(Arc<dyn Participant>);
+
+impl Participant for Shared {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn contracts(&self) -> Vec<ContractName> {
+        self.0.contracts()
+    }
+
+    fn call(&self, call: Call) -> Answering<'_> {
+        self.0.call(call)
+    }
+}
+
+/// What an undo must bring back: balances and holds. Which refunds there ever were, and how often the channel was asked, is history.
+fn at_rest(mut ledger: Ledger) -> String {
+    ledger.payments.refunds.retain(|state, _| state != "released");
+    (ledger.channel.behaviours, ledger.channel.requests) = Default::default();
+    serde_json::to_string(&ledger).unwrap()
+}
+
+async fn fresh<O: Operation>() -> Subject {
+    let bench: Bench = bench(Behaviour::Succeed).await;
+    let sales = [sale("o-1", OrderState::AwaitingShipment), sale("o-paid", OrderState::Paid)];
+    bench.shop.seed(&sales).await.unwrap();
+    let spare = Line { sku: id("spare"), quantity: 1 };
+    inventory::seed_stock(bench.shop.databases.inventory.writer(), &spare).await.unwrap();
+    let participant = Shared(bench.participant::<O>());
+    let bench = Arc::new(bench);
+    Subject::new(participant, move || {
+        let bench = bench.clone();
+        async move {
+            bench.is_sound().await;
+            at_rest(bench.shop.ledger().await.unwrap())
+        }
+    })
+}
+
+async fn holds<O: Operation>(accepted: &O::Request, refused: &O::Request) {
+    let (accepted, refused) = (Calls::of::<O>(accepted).unwrap(), Calls::of::<O>(refused).unwrap());
+    let held = holding(fresh::<O>, &Holding::tcc(accepted).refusing(refused)).await;
+    assert_eq!(held.map_err(|violation| violation.to_string()), Ok(()), "{}", O::NAME);
+}
+
+async fn executes<O: Operation>(request: &O::Request, kind: fn(Calls) -> Executing) {
+    let held = executing(fresh::<O>, &kind(Calls::of::<O>(request).unwrap())).await;
+    assert_eq!(held.map_err(|violation| violation.to_string()), Ok(()), "{}", O::NAME);
+}
+
+fn lines(quantity: u32) -> Vec<Line> {
+    vec![Line { sku: id("cup"), quantity }]
+}
+
+fn goods(quantity: u32) -> RefundLines {
+    RefundLines { refund: id("r-1"), order: id("o-1"), lines: lines(quantity) }
+}
+
+fn take_back(part: i64) -> TakeBack {
+    let (refund, order, user) = (id("r-1"), id("o-1"), id("mia"));
+    TakeBack { refund, order, user, part: eur(part), whole: eur(17_925), on_spent: OnSpent::Deduct }
+}
+
+#[tokio::test]
+async fn orders_refund() {
+    let part =
+        |part| ToRefund { refund: id("r-1"), order: id("o-1"), claim: id("c-1"), part, goods: Goods::NotShipped };
+    holds::<RefundOrder>(&part(Part::Whole), &part(Part::Amount(eur(17_926)))).await;
+}
+
+#[tokio::test]
+async fn payments_hold_refund() {
+    let hold = |amount| RefundToHold {
+        refund: id("r-1"),
+        payment: id("pay-o-1"),
+        amount: eur(amount),
+        reason: "test".to_owned(),
+        received: None,
+    };
+    holds::<HoldRefund>(&hold(17_925), &hold(17_926)).await;
+}
+
+#[tokio::test]
+async fn points_take_back() {
+    holds::<TakePointsBack>(&take_back(17_925), &take_back(17_926)).await;
+}
+
+#[tokio::test]
+async fn coupons_take_back() {
+    holds::<TakeCouponBack>(&take_back(17_925), &take_back(0)).await;
+}
+
+#[tokio::test]
+async fn red_packets_take_back() {
+    holds::<TakeRedPacketBack>(&take_back(17_925), &take_back(-1)).await;
+}
+
+#[tokio::test]
+async fn inventory_put_back() {
+    holds::<PutBack>(&goods(3), &goods(4)).await;
+}
+
+#[tokio::test]
+async fn inventory_reserve() {
+    let order = |quantity| OrderLines { order: id("o-2"), lines: vec![Line { sku: id("spare"), quantity }] };
+    holds::<Reserve>(&order(1), &order(2)).await;
+}
+
+#[tokio::test]
+async fn warehouse_stop() {
+    holds::<Stop>(&goods(3), &goods(4)).await;
+}
+
+#[tokio::test]
+async fn gateway_refund() {
+    let request = RefundMoney { refund: id("r-1"), payment: id("pay-o-1"), amount: eur(8_963) };
+    executes::<Refund>(&request, Executing::closing).await;
+    executes::<RefundWithoutClose>(&request, Executing::querying).await;
+}
+
+#[tokio::test]
+async fn retriables() {
+    let issue = Issue { voucher: id("new"), order: id("o-2"), user: id("mia"), value: eur(5) };
+    executes::<IssueCoupon>(&issue, Executing::retriable).await;
+    executes::<IssueRedPacket>(&issue, Executing::retriable).await;
+    let grant = Grant { order: id("o-2"), user: id("mia"), points: 7 };
+    executes::<GrantPoints>(&grant, Executing::retriable).await;
+    executes::<Ship>(&OrderLines { order: id("o-2"), lines: lines(1) }, Executing::retriable).await;
+    executes::<Notify>(&push::refund_failed(id("mia"), None, id("r-1"), None), Executing::retriable).await;
+    let evidence =
+        Evidence { refund: id("r-1"), payment: id("pay-o-1"), amount: eur(1), transaction: "t-1".to_owned() };
+    executes::<BookRefunded>(&evidence, Executing::retriable).await;
+    executes::<AwaitShipment>(&id("o-paid"), Executing::retriable).await;
+}
