@@ -6,6 +6,7 @@ use crate::{
     event::{Sender, Timer},
     state::{Life, Next, State, Status, StepState},
 };
+use std::sync::Arc;
 
 /// Something outstanding. Equal commands are the same one: what is in hand already is not begun twice.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,7 +150,7 @@ pub enum Delivery {
         /// It undoes that step.
         undoes: bool,
         /// What to start.
-        ask: Box<Ask>,
+        ask: Arc<Ask>,
     },
     /// Ask a running child to cancel; its end is the answer.
     CancelChild {

@@ -5,6 +5,7 @@ use crate::{
     StepInstance, StepKind, Verdict, event::Sender,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The format that this version writes. Rows of a later one are left alone.
 pub const ENTRY_VERSION: u16 = 1;
@@ -26,13 +27,13 @@ pub struct Entry {
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
     /// The saga began.
-    Started(Box<Begin>),
+    Started(Arc<Begin>),
     /// A step is asked for the first time.
     Asked {
         /// The step instance.
         step: StepInstance,
         /// What it is asked.
-        ask: Box<Ask>,
+        ask: Arc<Ask>,
     },
     /// A pivot's or external's further attempt goes out.
     Attempted {
@@ -225,7 +226,7 @@ pub enum Fact {
         /// The step instance.
         step: StepInstance,
         /// The saga that undoes a child.
-        by: Option<Box<Ask>>,
+        by: Option<Arc<Ask>>,
     },
     /// The step's cancel is done.
     Undone {
@@ -258,7 +259,7 @@ pub enum Fact {
         /// What the evidence says.
         evidence: Evidence,
         /// The saga started to take it back, if one is named.
-        undo: Option<Box<Ask>>,
+        undo: Option<Arc<Ask>>,
     },
     /// A person did it.
     Operated {

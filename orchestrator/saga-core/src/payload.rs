@@ -3,7 +3,10 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 /// A JSON text, shared.
 ///
@@ -36,7 +39,8 @@ impl Payload {
     /// JSON `null`: the reply of an operation that has nothing to say.
     #[must_use]
     pub fn null() -> Self {
-        Self(Arc::from(RawValue::NULL.to_owned()))
+        static NULL: LazyLock<Payload> = LazyLock::new(|| Payload(Arc::from(RawValue::NULL.to_owned())));
+        NULL.clone()
     }
 
     /// The value in it.

@@ -8,6 +8,7 @@ use crate::{
     refuse,
     state::{Life, Status},
 };
+use std::sync::Arc;
 
 /// Items in one fan-out at most.
 const ITEMS_MAX: usize = 10_000;
@@ -85,7 +86,7 @@ impl Deciding<'_> {
                     Some(key) => Some(text(&self.map(key, node.part, chain, items)?)?),
                     None => None,
                 };
-                Fact::Asked { step, ask: Box::new(self.ask(id, instance, request, key)?) }
+                Fact::Asked { step, ask: Arc::new(self.ask(id, instance, request, key)?) }
             }
         }])
     }

@@ -33,6 +33,11 @@ impl Deciding<'_> {
             }
             (Phase::Close, Answer::Retry { reason, .. }) => self.not_closed(&answered, reason),
             (Phase::Close, Answer::Refused(refusal)) => self.not_closed(&answered, refusal.to_string()),
+            // What a call is never answered with cannot be read, and what cannot be read is unknown.
+            (Phase::Try | Phase::Query | Phase::Close, answer) => {
+                let why = format!("it was answered `{}`", answer.as_str());
+                return self.silent(&answered.step, answered.phase, answered.attempt, why);
+            }
             _ => return Err(no_such_answer(&answered)),
         }
         Ok(())

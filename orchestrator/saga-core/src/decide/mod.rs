@@ -20,6 +20,7 @@ use crate::{
     event::{Event, Sender, Timer, What},
     state::{Life, Next, State, Status},
 };
+use std::sync::Arc;
 
 /// What a saga is started with.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ pub fn start(graph: &Graph, starting: Starting) -> Result<Entry, Illegal> {
         parent,
         undoes,
     };
-    let first = Fact::Started(Box::new(begin));
+    let first = Fact::Started(Arc::new(begin));
     let entry = Entry { v: ENTRY_VERSION, at, facts: vec![first.clone()] };
     let state = State::begin(&entry).map_err(|_| Illegal::WrongDefinition)?;
     let mut deciding = Deciding { graph, state, facts: vec![first], at, jitter: u16::MAX };

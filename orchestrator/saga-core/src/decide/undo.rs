@@ -8,6 +8,7 @@ use crate::{
     state::{Status, StepState},
 };
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Deciding<'_> {
     /// Asks for every cancel that nothing depends on any more; true while any is left.
@@ -35,7 +36,7 @@ impl Deciding<'_> {
             return self.fact(Fact::Undoing { step, by: None });
         }
         match self.undoing_child(&step, at) {
-            Ok(ask) => self.fact(Fact::Undoing { step, by: Some(Box::new(ask)) }),
+            Ok(ask) => self.fact(Fact::Undoing { step, by: Some(Arc::new(ask)) }),
             Err(refusal) => self.fact(Fact::Parked { step, why: Parked::Mapping(refusal) }),
         }
     }
@@ -45,9 +46,9 @@ impl Deciding<'_> {
     }
 
     /// What takes back a pivot that turns out done: the saga it names, under the effect's key.
-    pub(super) fn taking_back(&self, step: &StepInstance, at: &StepState, reply: &Payload) -> Option<Box<Ask>> {
+    pub(super) fn taking_back(&self, step: &StepInstance, at: &StepState, reply: &Payload) -> Option<Arc<Ask>> {
         let key = SagaKey::of_effect(&self.state.effect_key(step));
-        self.undo_ask(step, at, reply, key).ok().map(Box::new)
+        self.undo_ask(step, at, reply, key).ok().map(Arc::new)
     }
 
     fn undo_ask(&self, step: &StepInstance, at: &StepState, reply: &Payload, key: SagaKey) -> Result<Ask, Refusal> {
