@@ -761,6 +761,23 @@ fn a_late_pending_of_an_attempt_that_was_answered_says_nothing() {
 }
 
 #[test]
+fn an_answer_that_the_call_does_not_have_is_unknown() {
+    assert_snapshot!(pay(closing(), "
+        money try closed
+        +60 money query expired
+        money confirm done
+    "), @"
+    asks money 7
+        deadline at 3600s, try money#1
+    money try closed: money unknown until 60s
+        deadline at 3600s, query money#1 at 60s
+    +60 money query expired: money queried: it was answered `expired` until 120s
+        deadline at 3600s, query money#1 at 120s
+    money confirm done: illegal: step `money`: a confirm is not answered `done`
+    ");
+}
+
+#[test]
 fn an_execute_that_was_too_old_is_unknown() {
     assert_snapshot!(pay(plain(), "money try expired"), @"
     asks money 7

@@ -23,7 +23,7 @@ fn ends(recipe: &Recipe, seed: u64) -> BTreeSet<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, max_shrink_iters: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_laws_hold_and_every_saga_ends_when_faults_end(recipe in recipe(), seed in any::<u64>()) {

@@ -3,9 +3,9 @@
 use crate::support::saga_id;
 use std::collections::{BTreeMap, BTreeSet};
 use tercet_core::{
-    Action, Answer, Answered, Choice, Command, Delivery, Entry, Event, Fact, Graph, Life, Millis, Operated, Payload,
-    Phase, SignalId, Signalled, Starting, State, Status, StepInstance, StepKind, Verdict, What, apply, choices, decide,
-    definition::Part, deliveries, entry::Evidence, outstanding, start,
+    Action, Answer, Answered, Choice, Command, Delivery, Entry, Event, Fact, Graph, IdempotencyKey, Life, Millis,
+    Operated, Payload, Phase, SignalId, Signalled, Starting, State, Status, StepInstance, StepKind, Verdict, What,
+    apply, choices, decide, definition::Part, deliveries, entry::Evidence, outstanding, start,
 };
 
 pub(crate) struct World<'g> {
@@ -20,6 +20,8 @@ pub(crate) struct World<'g> {
     /// Children and undo sagas under way: the parent's step, and the phase that their end answers.
     running: BTreeSet<(StepInstance, Phase)>,
     verdicts: BTreeMap<SignalId, Verdict>,
+    /// The key of each effect, as it was when it was first asked.
+    keys: BTreeMap<StepInstance, IdempotencyKey>,
     decisions: u32,
     ends: u32,
     contradictions: BTreeSet<(StepInstance, bool)>,
@@ -50,6 +52,7 @@ impl<'g> World<'g> {
             past: Vec::new(),
             running: BTreeSet::new(),
             verdicts: BTreeMap::new(),
+            keys: BTreeMap::new(),
             decisions: 0,
             ends: 0,
             contradictions: BTreeSet::new(),
@@ -230,6 +233,8 @@ impl<'g> World<'g> {
             (Phase::Try, 7) => Answer::Expired,
             (Phase::Query, _) => Answer::Absent,
             (Phase::Close, 5) => Answer::Closed,
+            (Phase::Try, 8) => Answer::Closed,
+            (Phase::Close, 6) => Answer::Expired,
             _ => return,
         };
         self.answers(call, answer);
@@ -263,6 +268,7 @@ impl<'g> World<'g> {
         let mut so_far = self.state.clone();
         for fact in &entry.facts {
             self.undone_in_order(&so_far, fact);
+            self.never_guessed(&so_far, fact, &event.what);
             apply(&mut so_far, &Entry { facts: vec![fact.clone()], ..entry.clone() });
         }
         apply(&mut self.state, &entry);
@@ -321,9 +327,11 @@ impl<'g> World<'g> {
         }
     }
 
-    fn watch_commands(&self) {
+    fn watch_commands(&mut self) {
         for command in outstanding(&self.state) {
             let Command::Call(call) = command else { continue };
+            let key = self.keys.entry(call.step.clone()).or_insert_with(|| call.key.clone()).clone();
+            assert_eq!(key, call.key, "one key for ever: {}\n{}", call.step, self.history());
             let at = self.state.step(&call.step).unwrap();
             assert_eq!(at.parked, None, "a parked step is not asked\n{}", self.history());
             let part = self.graph.node(&call.step).unwrap().part();
@@ -334,6 +342,31 @@ impl<'g> World<'g> {
                 _ => true,
             };
             assert!(fits, "{} of {} in {:?}\n{}", call.phase, call.step, self.state.life, self.history());
+        }
+    }
+
+    /// Money that may have moved is *not done* by a definite word alone, or a person's; and nothing aborts while it is out.
+    fn never_guessed(&self, state: &State, fact: &Fact, what: &What) {
+        let is_out = |step: &StepInstance| {
+            let at = state.step(step).filter(|at| at.status == Status::Asked);
+            at.and_then(|at| at.effect.as_ref()).is_some_and(|effect| effect.is_out())
+        };
+        let word = match what {
+            What::Operated(_) => true,
+            What::Answered(answered) => match answered.answer {
+                Answer::Refused(_) | Answer::Closed | Answer::Absent => true,
+                Answer::Retry { .. } => answered.phase == Phase::Try,
+                _ => false,
+            },
+            _ => false,
+        };
+        match fact {
+            Fact::Refused { step, .. } => assert!(word || !is_out(step), "{step} is guessed\n{}", self.history()),
+            Fact::Aborted { .. } => {
+                let out = state.steps.keys().find(|step| is_out(step));
+                assert_eq!(out, None, "it aborts with money out\n{}", self.history());
+            }
+            _ => {}
         }
     }
 
