@@ -199,7 +199,9 @@ fn has_reached(state: &State, until: &Until) -> bool {
         }
         Until::Step(step) => {
             let open = |step: &tercet_core::StepState| {
-                matches!(step.status, Status::Asked | Status::Waiting(_)) && step.pending.is_none()
+                matches!(step.status, Status::Asked | Status::Waiting(_))
+                    && step.pending.is_none()
+                    && step.parked.is_none()
             };
             state.life.is_ended() || state.step(step).is_some_and(|step| !open(step))
         }

@@ -7,9 +7,11 @@ mod check;
 pub mod conformance;
 pub mod limit;
 pub mod memory;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 
 use std::{future::Future, pin::Pin};

@@ -1,0 +1,128 @@
+//! The HTTP API over an engine: one file per resource, problems (RFC 9457) for every no, nothing that an engine does not decide.
+//!
+//! Absent on purpose: a database transaction in a handler, and a request that is read leniently.
+
+mod actions;
+mod counts;
+pub(crate) mod definitions;
+pub(crate) mod drawing;
+mod fields;
+mod guard;
+mod health;
+mod json;
+pub mod problem;
+mod sagas;
+mod schema;
+mod starts;
+pub mod view;
+mod words;
+
+use crate::{Engine, EngineError, secret::Secret, store::SagaRow};
+use axum::{
+    Router, middleware,
+    routing::{get, post},
+};
+use guard::Guard;
+use problem::Problem;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tercet_core::SagaId;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How long requests under way may take when the API is stopped.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// An API that listens.
+#[derive(Debug)]
+pub struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listening {
+    /// Listens, so that a port in use is known before anything else is begun.
+    ///
+    /// # Errors
+    /// When the address cannot be listened at.
+    pub async fn at(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where: with the port that was given when none was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves `engine` until `stop`, then ends what is under way, for five seconds at most. With a token every request must show
+    /// it; on a loopback address only requests from this machine's own pages and programs are taken.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(self, engine: Engine, token: Option<Secret>, stop: CancellationToken) -> io::Result<()> {
+        let guard = Guard { token, loopback: self.address.ip().is_loopback() };
+        let router = router(engine, guard, stop.clone());
+        let serving = axum::serve(self.listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let drained = async {
+            stop.cancelled().await;
+            tokio::time::sleep(DRAIN_MAX).await;
+        };
+        tokio::select! {
+            ended = async move { serving.await } => ended,
+            () = drained => Ok(()),
+        }
+    }
+}
+
+/// What handlers share.
+#[derive(Clone)]
+struct App {
+    engine: Engine,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// The saga of that id, if it is one of this namespace: to others it is as if it were not there.
+    async fn saga(&self, id: &str) -> Result<SagaRow, Problem> {
+        let saga: SagaId = id.parse().map_err(|error| Problem::bad_name("id", &error))?;
+        let row = self.engine.store().saga(saga).await?;
+        let own = row.filter(|row| row.namespace == self.engine.settings().namespace);
+        own.ok_or_else(|| EngineError::UnknownSaga { saga }.into())
+    }
+}
+
+fn router(engine: Engine, guard: Guard, stop: CancellationToken) -> Router {
+    let v1 = Router::new()
+        .route("/v1/sagas", get(sagas::list).post(starts::start))
+        .route("/v1/sagas/{id}", get(sagas::one))
+        .route("/v1/sagas/{id}/history", get(sagas::history))
+        .route("/v1/sagas/{id}/graph", get(sagas::graph))
+        .route("/v1/sagas/{id}/signal", post(actions::signal))
+        .route("/v1/sagas/{id}/cancel", post(actions::cancel))
+        .route("/v1/sagas/{id}/retry", post(actions::retry))
+        .route("/v1/sagas/{id}/resolve", post(actions::resolve))
+        .route("/v1/sagas/{id}/complete", post(actions::complete))
+        .route("/v1/definitions", get(definitions::list))
+        .route("/v1/definitions/{name}", get(definitions::one))
+        .route("/v1/definitions/{name}/graph", get(definitions::graph))
+        .route("/v1/definitions/{name}/lint", get(definitions::lint))
+        .route("/v1/counts", get(counts::counts))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check));
+    let health = Router::new().route("/livez", get(health::live)).route("/readyz", get(health::ready));
+    v1.merge(health).with_state(App { engine, stop })
+}
+
+async fn unknown_route(uri: axum::http::Uri) -> Problem {
+    let problem = Problem::not_found("unknown_route", format!("there is nothing at {}", uri.path()));
+    problem.hint("the API is under /v1, as in /v1/sagas")
+}
+
+async fn unknown_method(method: axum::http::Method, uri: axum::http::Uri) -> Problem {
+    let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
+    Problem::new(status, "unknown_method", format!("{} does not take {method}", uri.path()))
+        .hint("the response's `allow` header lists the methods it takes")
+}

@@ -1,0 +1,267 @@
+//! A node in this process: store, engine, participants and API together, from start to a graceful end.
+
+use super::{Failure, Output, failure::Exit};
+use crate::{
+    Engine, Env, Health, Machine, Parts, Registry, Settings, api::Listening, config::Config, store::SqliteOptions,
+    store::SqliteStore, transport::InProcess,
+};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+use tercet_core::Participant;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// How often a running node is asked whether its engine still runs.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long what runs beside an engine may take to end.
+const BESIDE_MAX: Duration = Duration::from_secs(5);
+
+type Beside = Box<dyn FnOnce(Engine, CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// What a process hosts beside its engine: participants, and what they need done.
+#[derive(Default)]
+pub struct Hosted {
+    participants: Vec<Arc<dyn Participant>>,
+    env: Option<Env>,
+    database: Option<PathBuf>,
+    beside: Vec<Beside>,
+}
+
+impl Hosted {
+    /// Hosts these participants.
+    #[must_use]
+    pub fn new(participants: Vec<Arc<dyn Participant>>) -> Self {
+        Self { participants, ..Self::default() }
+    }
+
+    /// Runs `work` beside the engine (an outbox's relay, say) until the token is cancelled; what has not ended some seconds later is
+    /// dropped.
+    #[must_use]
+    pub fn beside<F, W>(mut self, work: F) -> Self
+    where
+        F: FnOnce(Engine, CancellationToken) -> W + Send + 'static,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        self.beside.push(Box::new(|engine, stop| Box::pin(work(engine, stop))));
+        self
+    }
+
+    /// Runs the engine in `env` instead of on the machine's clock.
+    #[must_use]
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// Keeps the journal in this file instead of the configured one.
+    #[must_use]
+    pub fn database(mut self, file: PathBuf) -> Self {
+        self.database = Some(file);
+        self
+    }
+}
+
+impl std::fmt::Debug for Hosted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.participants.iter().map(|participant| participant.name()).collect();
+        f.debug_struct("Hosted").field("participants", &names).finish_non_exhaustive()
+    }
+}
+
+/// What a command is given to work with.
+#[derive(Debug)]
+pub struct Context {
+    /// The settings.
+    pub config: Config,
+    /// How to answer.
+    pub output: Output,
+    /// The definitions.
+    pub registry: Registry,
+}
+
+/// Whether the database may be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Database {
+    MustBeThere,
+    MadeAndMigrated,
+}
+
+impl Context {
+    /// Makes and migrates the database where that is needed, and runs engine and API on it.
+    ///
+    /// # Errors
+    /// When the address or the database is in use or cannot be used, or a definition was edited under its old version.
+    pub async fn start(&self, hosted: Hosted) -> Result<Node, Failure> {
+        self.run(hosted, Database::MadeAndMigrated, true).await
+    }
+
+    /// As [`start`](Self::start), without an API: nobody else can see the node, and no port is needed.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_unheard(&self, hosted: Hosted) -> Result<Node, Failure> {
+        self.run(hosted, Database::MadeAndMigrated, false).await
+    }
+
+    pub(super) async fn run(&self, hosted: Hosted, database: Database, heard: bool) -> Result<Node, Failure> {
+        let listening = if heard { Some(listen(self.config.listen).await?) } else { None };
+        let file = hosted.database.clone().unwrap_or_else(|| self.config.data.clone());
+        let store = open(&file, database).await?;
+        let settings = Settings {
+            look_ahead: self.config.look_ahead,
+            retention: self.config.retention,
+            ..Settings::of(self.config.namespace.clone())
+        };
+        let parts = Parts {
+            store: Arc::new(store.clone()),
+            transport: Arc::new(InProcess::new(hosted.participants)),
+            registry: self.registry.clone(),
+            env: hosted.env.unwrap_or_else(|| Arc::new(Machine::new())),
+            settings,
+        };
+        let engine = Engine::run(parts).await?;
+        let stop = CancellationToken::new();
+        let mut beside = JoinSet::new();
+        for work in hosted.beside {
+            beside.spawn(work(engine.clone(), stop.clone()));
+        }
+        let address = listening.as_ref().map(Listening::address);
+        let token = self.config.token.clone();
+        let api = listening.map(|listening| tokio::spawn(listening.serve(engine.clone(), token, stop.clone())));
+        Ok(Node { engine, store, address, api, beside, stop })
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<Listening, Failure> {
+    Listening::at(address).await.map_err(|error| {
+        let what_to_do = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program listens there, a tercet perhaps: stop it, or choose another address"
+            }
+            _ => "choose an address of this machine",
+        };
+        Failure::unavailable(format!("failed to listen at {address}: {error}; {what_to_do} with --listen"))
+    })
+}
+
+pub(super) async fn open(file: &Path, database: Database) -> Result<SqliteStore, Failure> {
+    if database == Database::MustBeThere {
+        return Ok(SqliteStore::open(file, SqliteOptions::default()).await?);
+    }
+    make_folder_of(file)?;
+    Ok(SqliteStore::create(file).await?)
+}
+
+fn make_folder_of(file: &Path) -> Result<(), Failure> {
+    match file.parent() {
+        Some(folder) => make_folder(folder),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn make_folder(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        Failure::unavailable(format!(
+            "failed to make the folder {}: {error}; name another with --data",
+            folder.display()
+        ))
+    })
+}
+
+/// A node that runs in this process.
+#[derive(Debug)]
+pub struct Node {
+    engine: Engine,
+    store: SqliteStore,
+    address: Option<SocketAddr>,
+    api: Option<JoinHandle<io::Result<()>>>,
+    beside: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Node {
+    /// Its engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Where its API listens, if it has one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Runs until the process is told to end (SIGINT, SIGTERM), then [stops](Self::stop). A second signal ends it at once.
+    ///
+    /// # Errors
+    /// When the API or the engine ends by itself.
+    pub async fn until_stopped(self) -> Result<(), Failure> {
+        let ended = self.ended().await;
+        tracing::info!("stopping: what is decided is written, what is outstanding is asked again at the next start");
+        tokio::select! {
+            () = self.stop() => ended,
+            () = told_to_end() => Err(Failure::new(Exit::Other, "stopped at once: the next start takes up what was under way")),
+        }
+    }
+
+    async fn ended(&self) -> Result<(), Failure> {
+        let told = told_to_end();
+        tokio::pin!(told);
+        loop {
+            tokio::select! {
+                () = &mut told => return Ok(()),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            if let Health::Stopped(why) = self.engine.health() {
+                return Err(Failure::unavailable(format!("the engine has stopped: {why}")));
+            }
+            if self.api.as_ref().is_some_and(JoinHandle::is_finished) {
+                return Err(Failure::unavailable("the API has ended: look at the log"));
+            }
+        }
+    }
+
+    /// Ends the API, then what runs beside the engine, then the engine, then the store: what is decided is written.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(api) = self.api.take() {
+            match api.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the API failed"),
+                Err(error) => tracing::error!(%error, "the API broke off"),
+            }
+        }
+        let beside = async { while self.beside.join_next().await.is_some() {} };
+        if tokio::time::timeout(BESIDE_MAX, beside).await.is_err() {
+            tracing::warn!("what runs beside the engine has not ended: it is dropped");
+        }
+        self.beside.shutdown().await;
+        self.engine.shut_down().await;
+        self.store.close().await;
+    }
+}
+
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let told = |kind| async move {
+        match signal(kind) {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(error) => {
+                tracing::warn!(%error, "failed to listen for a signal");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = told(SignalKind::interrupt()) => {}
+        () = told(SignalKind::terminate()) => {}
+    }
+}

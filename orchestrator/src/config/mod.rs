@@ -1,0 +1,354 @@
+//! Settings: defaults, then `tercet.toml`, then `TERCET_…__…`, then flags; layered by figment, checked here.
+//!
+//! Absent on purpose: a value in an error (it may be a secret), a search in folders above, and a key that is not known.
+
+mod error;
+mod lines;
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, ConfigErrors};
+
+use crate::secret::Secret;
+use figment::{
+    Figment, Metadata, Profile, Provider,
+    providers::{Format, Toml},
+    util::nest,
+    value::{Dict, Map, Value},
+};
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tercet_core::Namespace;
+
+/// The file that is read when none is named.
+const FILE: &str = "tercet.toml";
+
+const PREFIX: &str = "TERCET_";
+
+/// Shorter tokens can be guessed.
+const TOKEN_CHARACTERS_MIN: usize = 16;
+
+const LOOK_AHEAD_MAX: Duration = Duration::from_secs(3600);
+
+/// Every key, what it is without one, and what it may be.
+const KEYS: [(&str, Option<&str>, &str); 9] = [
+    ("data", Some("tercet.db"), "a path: of an SQLite file, or of a folder to keep `tercet.db` in"),
+    ("http.listen", Some("127.0.0.1:7007"), "an IP address and a port, as in `127.0.0.1:7007`"),
+    ("http.token", None, "16 or more visible ASCII characters"),
+    (
+        "log.filter",
+        Some("info,sqlx=warn,sea_orm_migration=warn"),
+        "levels by module, as in `info` or `warn,tercet=debug`",
+    ),
+    ("log.format", Some("text"), "`text` or `json`"),
+    ("look_ahead", Some("1min"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
+    ("namespace", Some("default"), "1 to 64 ASCII letters, digits, `_` and `-`"),
+    ("retention", None, "a time of 1 s or more, with its unit, as in `30 days`"),
+    ("server", None, "the address of a running node, as in `http://127.0.0.1:7007`"),
+];
+
+/// What a process is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whose sagas it runs.
+    pub namespace: Namespace,
+    /// The SQLite file.
+    pub data: PathBuf,
+    /// Where its API listens.
+    pub listen: SocketAddr,
+    /// What callers of the API must show.
+    pub token: Option<Secret>,
+    /// The node that the command line talks to, without a `/` at its end.
+    pub server: String,
+    /// What is logged.
+    pub log: Log,
+    /// How long an ended saga's journal is kept; for ever without.
+    pub retention: Option<Duration>,
+    /// How far ahead durable timers are kept in memory.
+    pub look_ahead: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Levels by module.
+    pub filter: String,
+    /// One JSON object a line, instead of text.
+    pub json: bool,
+}
+
+/// Where settings come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// A file that must be there. Without one, `tercet.toml` in `folder`, if it is there; never in a folder above.
+    pub file: Option<PathBuf>,
+    /// The working directory.
+    pub folder: PathBuf,
+    /// The environment.
+    pub environment: Vec<(String, String)>,
+    /// Keys set by flags, and their values.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+impl Sources {
+    /// This process's environment and working directory, under a file and flags.
+    #[must_use]
+    pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> Self {
+        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let environment = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
+        Self { file, folder: PathBuf::from("."), environment, flags }
+    }
+}
+
+impl Config {
+    /// Reads every source, and checks all of it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with where it stands and what would be right, and never with its value.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let mut reading = Reading::default();
+        reading.defaults();
+        if let Err(error) = reading.file(sources) {
+            return Err(ConfigErrors(vec![error]));
+        }
+        reading.environment(&sources.environment);
+        for (key, value) in &sources.flags {
+            reading.layer(format!("the flag --{}", key.rsplit('.').next().unwrap_or(key)), key, value);
+        }
+        reading.check();
+        match reading.config() {
+            Some(config) if reading.errors.is_empty() => Ok(config),
+            _ => Err(ConfigErrors(reading.errors)),
+        }
+    }
+
+    /// The folder where the participants of this process keep their databases.
+    #[must_use]
+    pub fn participants(&self) -> PathBuf {
+        let mut name = self.data.file_stem().unwrap_or_default().to_owned();
+        name.push("-participants");
+        self.data.with_file_name(name)
+    }
+}
+
+/// One source's values, and what it is called.
+struct Layer(String, Dict);
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.0.clone())
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        Ok(Profile::Default.collect(self.1.clone()))
+    }
+}
+
+/// A value that was found, as text, and where.
+struct Found {
+    text: String,
+    at: String,
+}
+
+#[derive(Default)]
+struct Reading {
+    figment: Figment,
+    /// The file's name and text.
+    file: Option<(String, String)>,
+    found: BTreeMap<&'static str, Found>,
+    errors: Vec<ConfigError>,
+}
+
+impl Reading {
+    fn merge(&mut self, layer: Layer) {
+        self.figment = std::mem::take(&mut self.figment).merge(layer);
+    }
+
+    fn layer(&mut self, name: String, key: &str, value: &str) {
+        if let Value::Dict(_, dict) = nest(key, value.into()) {
+            self.merge(Layer(name, dict));
+        }
+    }
+
+    fn defaults(&mut self) {
+        for (key, default, _) in KEYS {
+            if let Some(default) = default {
+                self.layer("the defaults".to_owned(), key, default);
+            }
+        }
+    }
+
+    fn file(&mut self, sources: &Sources) -> Result<(), ConfigError> {
+        let path = sources.file.clone().unwrap_or_else(|| sources.folder.join(FILE));
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && sources.file.is_none() => return Ok(()),
+            Err(error) => return Err(ConfigError::Unreadable { path, why: error.to_string() }),
+        };
+        let name = path.strip_prefix(".").unwrap_or(&path).display().to_string();
+        let mut read = Toml::string(&text).data().map_err(|error| ConfigError::Syntax {
+            path: path.clone(),
+            at: lines::of_toml_error(&error.to_string()).unwrap_or_else(|| "somewhere".to_owned()),
+        })?;
+        self.merge(Layer(name.clone(), read.remove(&Profile::Default).unwrap_or_default()));
+        self.file = Some((name, text));
+        Ok(())
+    }
+
+    fn environment(&mut self, variables: &[(String, String)]) {
+        for (name, value) in variables {
+            match name.strip_prefix(PREFIX) {
+                Some(key) => {
+                    let key = key.to_lowercase().replace("__", ".");
+                    self.layer(format!("the environment variable {name}"), &key, value);
+                }
+                None => self.errors.extend(misspelt_prefix(name)),
+            }
+        }
+    }
+
+    /// Every key that stands anywhere is a known one, and a value where a value belongs.
+    fn check(&mut self) {
+        let all = self.figment.data().ok().and_then(|mut all| all.remove(&Profile::Default)).unwrap_or_default();
+        self.check_table("", &all);
+    }
+
+    fn check_table(&mut self, above: &str, table: &Dict) {
+        for (name, value) in table {
+            let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+            let known = KEYS.iter().find(|(key, ..)| *key == path);
+            let is_table = KEYS.iter().any(|(key, ..)| key.starts_with(&format!("{path}.")));
+            match (known, value) {
+                (Some((key, _, form)), value) => match text(value) {
+                    Some(text) => drop(self.found.insert(key, Found { text, at: self.at(value, &path) })),
+                    None => self.errors.push(ConfigError::Wrong { key, at: self.at(value, &path), form }),
+                },
+                (None, Value::Dict(_, inner)) if is_table => self.check_table(&path, inner),
+                (None, value) if is_table => {
+                    let at = self.at(value, &path);
+                    self.errors.push(ConfigError::NotATable { key: path.clone(), at, keys: keys_in(&path) });
+                }
+                (None, Value::Dict(_, inner)) if !inner.is_empty() => self.check_table(&path, inner),
+                (None, value) => {
+                    let at = self.at(value, &path);
+                    self.errors.push(ConfigError::unknown(path, at));
+                }
+            }
+        }
+    }
+
+    /// Where a value stands.
+    fn at(&self, value: &Value, path: &str) -> String {
+        let name = self.figment.get_metadata(value.tag()).map_or("an unknown source", |m| &m.name);
+        match &self.file {
+            Some((file, text)) if file == name => match lines::of_key(text, path) {
+                Some(line) => format!("{name}, line {line}"),
+                None => name.to_owned(),
+            },
+            _ => name.to_owned(),
+        }
+    }
+
+    fn config(&mut self) -> Option<Config> {
+        let data = self.read("data", |text| (!text.is_empty()).then(|| database(text)));
+        let listen = self.read("http.listen", |text| text.parse::<SocketAddr>().ok());
+        let token = self.read("http.token", |text| token(text).then(|| Secret::new(text)));
+        let filter = self.read("log.filter", |text| {
+            text.parse::<tracing_subscriber::filter::Targets>().ok().map(|_| text.to_owned())
+        });
+        let json = self.read("log.format", |text| match text {
+            "text" => Some(false),
+            "json" => Some(true),
+            _ => None,
+        });
+        let look_ahead = self.read("look_ahead", |text| duration(text).filter(|time| *time <= LOOK_AHEAD_MAX));
+        let namespace = self.read("namespace", |text| text.parse::<Namespace>().ok());
+        let retention = self.read("retention", duration);
+        let server = self.read("server", server);
+        let listen = listen?;
+        if !listen.ip().is_loopback() && !self.found.contains_key("http.token") {
+            let at = self.found.get("http.listen").map_or_else(String::new, |found| found.at.clone());
+            self.errors.push(ConfigError::Open { at });
+        }
+        Some(Config {
+            namespace: namespace?,
+            data: data?,
+            listen,
+            token,
+            server: server.unwrap_or_else(|| format!("http://{listen}")),
+            log: Log { filter: filter?, json: json? },
+            retention,
+            look_ahead: look_ahead?,
+        })
+    }
+
+    fn read<T>(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let found = self.found.get(key)?;
+        let value = parse(&found.text);
+        if value.is_none() {
+            let form = KEYS.iter().find(|(known, ..)| *known == key).map_or("", |(_, _, form)| form);
+            self.errors.push(ConfigError::Wrong { key, at: found.at.clone(), form });
+        }
+        value
+    }
+}
+
+/// A scalar as it was written: all digits are a text, too.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(_, text) => Some(text.clone()),
+        Value::Char(_, one) => Some(one.to_string()),
+        Value::Bool(_, value) => Some(value.to_string()),
+        Value::Num(_, number) => {
+            number.to_u128().map(|n| n.to_string()).or_else(|| number.to_i128().map(|n| n.to_string()))
+        }
+        Value::Empty(..) | Value::Dict(..) | Value::Array(..) => None,
+    }
+}
+
+fn keys_in(table: &str) -> String {
+    let prefix = format!("{table}.");
+    let inner: Vec<_> = KEYS.iter().filter_map(|(key, ..)| key.strip_prefix(&prefix)).collect();
+    inner.join(", ")
+}
+
+/// The file in it, if it is a folder.
+fn database(text: &str) -> PathBuf {
+    let path = Path::new(text);
+    if text.ends_with('/') || path.is_dir() { path.join("tercet.db") } else { path.to_owned() }
+}
+
+fn token(text: &str) -> bool {
+    text.len() >= TOKEN_CHARACTERS_MIN && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text).ok().filter(|time| *time >= Duration::from_secs(1))
+}
+
+fn server(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("http://")?.trim_end_matches('/');
+    let fits = !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-[]".contains(&b));
+    fits.then(|| format!("http://{rest}"))
+}
+
+/// A variable that would set a key, were its prefix not misspelt.
+fn misspelt_prefix(name: &str) -> Option<ConfigError> {
+    let nearly = |key: &str| {
+        let suffix = format!("_{}", key.to_uppercase().replace('.', "__"));
+        let prefix = name.strip_suffix(&suffix)?;
+        let is_near = !prefix.is_empty() && strsim::damerau_levenshtein(prefix, "TERCET") <= 2;
+        is_near.then(|| ConfigError::Prefix { name: name.to_owned(), meant: variable(key) })
+    };
+    KEYS.iter().find_map(|(key, ..)| nearly(key))
+}
+
+/// The environment variable that sets a key.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}

@@ -1,0 +1,139 @@
+//! Settings: their order, and every way to get them wrong, none of which shows a value.
+
+use super::{Config, Sources};
+use insta::assert_snapshot;
+use std::time::Duration;
+
+const CANARY: &str = "canary-5f1c0de-do-not-show";
+
+/// Loads `file` as `tercet.toml`, with an environment and flags.
+fn load(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    if !file.is_empty() {
+        std::fs::write(folder.path().join("tercet.toml"), file).unwrap();
+    }
+    let sources = Sources {
+        file: None,
+        folder: folder.path().to_owned(),
+        environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        flags: flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
+    };
+    let loaded = Config::load(&sources);
+    loaded.map_err(|errors| errors.to_string().replace(&format!("{}/", folder.path().display()), ""))
+}
+
+/// What is said against a configuration; the canary must not be in it, nor in what is held.
+#[track_caller]
+fn wrong(file: &str, environment: &[(&str, &str)]) -> String {
+    let said = load(file, environment, &[]).expect_err("it was accepted");
+    assert!(!said.contains(CANARY), "a value was shown: {said}");
+    said
+}
+
+#[test]
+fn later_sources_win() {
+    let file = "namespace = 'file'\nretention = '30 days'\n[http]\nlisten = '127.0.0.1:1'\n";
+    let config = load(file, &[("TERCET_HTTP__LISTEN", "127.0.0.1:2")], &[("namespace", "flag")]).unwrap();
+    assert_eq!(config.namespace.as_str(), "flag");
+    assert_eq!(config.listen.port(), 2);
+    assert_eq!(config.server, "http://127.0.0.1:2");
+    assert_eq!(config.retention, Some(Duration::from_secs(30 * 86_400)));
+    assert_eq!(config.look_ahead, Duration::from_secs(60));
+    assert_eq!(config.data.to_str(), Some("tercet.db"));
+    assert_eq!(config.participants().to_str(), Some("tercet-participants"));
+}
+
+#[test]
+fn without_any_source_there_are_defaults() {
+    let config = load("", &[("PATH", "/bin"), ("HOME", "/")], &[]).unwrap();
+    assert_eq!((config.namespace.as_str(), config.listen.to_string().as_str()), ("default", "127.0.0.1:7007"));
+    assert!(config.token.is_none() && config.retention.is_none() && !config.log.json);
+}
+
+#[test]
+fn a_text_of_digits_is_a_text_wherever_it_stands() {
+    let numeric = "1234567890123456";
+    let from_file = load(&format!("http.token = {numeric}\nnamespace = 7"), &[], &[]).unwrap();
+    assert_eq!(from_file.namespace.as_str(), "7");
+    assert!(from_file.token.unwrap().matches(numeric.as_bytes()));
+    let zeros = "0000000000000000";
+    let from_environment = load("", &[("TERCET_HTTP__TOKEN", zeros)], &[]).unwrap();
+    assert!(from_environment.token.unwrap().matches(zeros.as_bytes()));
+}
+
+#[test]
+fn b49_a_misspelt_key_is_refused_with_file_line_and_the_nearest_key() {
+    assert_snapshot!(wrong("namespace = 'a'\ndatabse = 'x'\nretires = 3\n[http]\nlisten = '127.0.0.1:1'\ntokn = 'x'\n", &[]), @r"
+    `databse` (tercet.toml, line 2) is no setting; settings are data, http.listen, http.token, log.filter, log.format, look_ahead, namespace, retention, server
+    `http.tokn` (tercet.toml, line 6) is no setting: did you mean `http.token`?
+    `retires` (tercet.toml, line 3) is no setting; settings are data, http.listen, http.token, log.filter, log.format, look_ahead, namespace, retention, server
+    ");
+}
+
+#[test]
+fn b49_a_misspelt_variable_is_refused() {
+    assert_snapshot!(wrong("", &[("TERCET_HTTP_LISTEN", "127.0.0.1:1")]), @"`http_listen` (the environment variable TERCET_HTTP_LISTEN) is no setting: did you mean `TERCET_HTTP__LISTEN`?");
+    assert_snapshot!(wrong("", &[("TERCETT_HTTP__TOKEN", CANARY)]), @"the environment variable TERCETT_HTTP__TOKEN sets nothing: did you mean TERCET_HTTP__TOKEN?");
+    assert_snapshot!(wrong("", &[("TERECT_NAMESPACE", "x")]), @"the environment variable TERECT_NAMESPACE sets nothing: did you mean TERCET_NAMESPACE?");
+}
+
+#[test]
+fn b49_a_value_of_the_wrong_form_is_refused_with_the_right_one() {
+    let file = "retention = '5'\nlook_ahead = '5 minuts'\n[http]\nlisten = '22'\n[log]\nformat = 'xml'\n";
+    assert_snapshot!(wrong(file, &[]), @r"
+    `http.listen` (tercet.toml, line 4) must be an IP address and a port, as in `127.0.0.1:7007`
+    `log.format` (tercet.toml, line 6) must be `text` or `json`
+    `look_ahead` (tercet.toml, line 2) must be a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`
+    `retention` (tercet.toml, line 1) must be a time of 1 s or more, with its unit, as in `30 days`
+    ");
+    assert_snapshot!(wrong("http.listen = '127.0.0.1:99999'", &[]), @"`http.listen` (tercet.toml, line 1) must be an IP address and a port, as in `127.0.0.1:7007`");
+    assert_snapshot!(wrong("namespace = 'a b'\nserver = 'ftp://x'\ndata = ['x']", &[]), @r"
+    `data` (tercet.toml, line 3) must be a path: of an SQLite file, or of a folder to keep `tercet.db` in
+    `namespace` (tercet.toml, line 1) must be 1 to 64 ASCII letters, digits, `_` and `-`
+    `server` (tercet.toml, line 2) must be the address of a running node, as in `http://127.0.0.1:7007`
+    ");
+}
+
+#[test]
+fn no_error_shows_a_value() {
+    let canary = format!("'{CANARY}'");
+    assert_snapshot!(wrong(&format!("http = {canary}"), &[]), @"`http` (tercet.toml, line 1) holds settings and is none itself: write `http.<name>`, with one of the names listen, token");
+    assert_snapshot!(wrong(&format!("http.tokn = {canary}"), &[]), @"`http.tokn` (tercet.toml, line 1) is no setting: did you mean `http.token`?");
+    assert_snapshot!(wrong(&format!("http.token = [{canary}]"), &[]), @"`http.token` (tercet.toml, line 1) must be 16 or more visible ASCII characters");
+    assert_snapshot!(wrong(&format!("http.token = '{CANARY} ä'"), &[]), @"`http.token` (tercet.toml, line 1) must be 16 or more visible ASCII characters");
+    assert_snapshot!(wrong(&format!("a = 1\nhttp.token = {CANARY}"), &[]), @"tercet.toml is not TOML: look at line 2, column 14");
+    assert_snapshot!(wrong(&format!("http.listen = {canary}"), &[("TERCET_LOG__FORMAT", CANARY)]), @r"
+    `http.listen` (tercet.toml, line 1) must be an IP address and a port, as in `127.0.0.1:7007`
+    `log.format` (the environment variable TERCET_LOG__FORMAT) must be `text` or `json`
+    ");
+    let config = load(&format!("http.token = {canary}"), &[], &[]).unwrap();
+    assert!(!format!("{config:?}").contains(CANARY));
+}
+
+#[test]
+fn an_address_that_others_reach_needs_a_token() {
+    assert_snapshot!(wrong("", &[("TERCET_HTTP__LISTEN", "0.0.0.0:7007")]), @"`http.listen` (the environment variable TERCET_HTTP__LISTEN) is reachable from other machines, and nothing keeps strangers out: set `http.token`, best by the environment variable TERCET_HTTP__TOKEN, or listen on 127.0.0.1");
+    let config = load("", &[("TERCET_HTTP__LISTEN", "0.0.0.0:7007"), ("TERCET_HTTP__TOKEN", CANARY)], &[]).unwrap();
+    assert!(config.token.is_some());
+}
+
+#[test]
+fn a_named_file_must_be_there_and_be_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |name: &str| {
+        let sources = Sources { file: Some(folder.path().join(name)), ..Sources::default() };
+        let said = Config::load(&sources).unwrap_err().to_string();
+        said.replace(&folder.path().display().to_string(), "…")
+    };
+    assert_snapshot!(load("gone.toml"), @"failed to read the configuration file …/gone.toml: No such file or directory (os error 2); name another with --config");
+    assert_snapshot!(load(""), @"failed to read the configuration file …/: Is a directory (os error 21); name another with --config");
+}
+
+#[test]
+fn data_is_a_file_or_a_folder_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = |text: &str| load("", &[], &[("data", text)]).unwrap().data;
+    assert_eq!(data(folder.path().to_str().unwrap()), folder.path().join("tercet.db"));
+    assert_eq!(data("new/").to_str(), Some("new/tercet.db"));
+    assert_eq!(data("shop.db").to_str(), Some("shop.db"));
+}

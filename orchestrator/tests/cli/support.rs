@@ -1,0 +1,148 @@
+//! Runs the toy project's command in a folder of its own.
+
+use std::{
+    fmt,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+use tempfile::TempDir;
+
+pub(crate) struct Place {
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+/// How a command ended, and what it said.
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exit {}\n{}{}", self.code, self.out, self.err)
+    }
+}
+
+/// The toy example, which is built with the tests.
+fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let toy = test.parent().and_then(Path::parent).unwrap().join("examples/toy");
+    assert!(toy.exists(), "{} is not built: cargo build -p tercet --example toy", toy.display());
+    toy
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path().join(name), text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.path()).env_clear().env("USER", "ada");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes| masked(&String::from_utf8(bytes).unwrap(), self.path());
+        Ended { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Runs a node until it is dropped, on a port of its own.
+    pub(crate) fn node(&self, arguments: &[&str]) -> Node {
+        let arguments = [arguments, &["--listen", "127.0.0.1:0"]].concat();
+        let mut child = self.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first: Vec<_> = lines.by_ref().take(5).map(Result::unwrap).collect();
+        let server = first.iter().find_map(|line| Some(line[line.find("http://")?..].to_owned()));
+        let Some(server) = server else {
+            let mut said = String::new();
+            drop(child.stderr.take().unwrap().read_to_string(&mut said));
+            drop(child.wait());
+            panic!("the node did not start: {first:?} {said}");
+        };
+        Node { child, server, first }
+    }
+}
+
+/// A node in a process of its own.
+pub(crate) struct Node {
+    child: Child,
+    pub(crate) server: String,
+    pub(crate) first: Vec<String>,
+}
+
+impl Node {
+    /// Runs a command against this node.
+    pub(crate) fn run(&self, place: &Place, arguments: &[&str]) -> Ended {
+        place.run(&[arguments, &["--server", &self.server]].concat())
+    }
+
+    /// Tells it to end; gives its exit code and what it said meanwhile.
+    pub(crate) fn end(&mut self) -> (Option<i32>, String) {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        let mut said = String::new();
+        if let Some(mut err) = self.child.stderr.take() {
+            drop(err.read_to_string(&mut said));
+        }
+        (self.child.wait().unwrap().code(), said)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Ids, times, ports and folders as words.
+pub(crate) fn masked(text: &str, folder: &Path) -> String {
+    let text = text.replace(&folder.display().to_string(), "<folder>");
+    let mut masked = String::new();
+    for line in text.lines() {
+        let words = line.split_inclusive([' ', '"', ',', '(', ')', '/', ';']);
+        let shown: String = words.map(mask).collect();
+        let ago = shown.split_once("<time> (").map(|(before, rest)| {
+            let after = rest.split_once(')').map_or("", |(_, after)| after);
+            format!("{before}<time>{after}")
+        });
+        masked.push_str(ago.as_deref().unwrap_or(&shown).trim_end());
+        masked.push('\n');
+    }
+    masked
+}
+
+fn mask(word: &str) -> String {
+    let bare = word.trim_end_matches([' ', '"', ',', '(', ')', '/', ';', ':', '`']);
+    let bare = bare.trim_start_matches("before-");
+    let is_id = bare.len() == 36 && bare.matches('-').count() == 4;
+    let is_time = bare.len() == 24 && bare.ends_with('Z') && bare.contains('T');
+    let is_place = bare.starts_with("127.0.0.1:");
+    let mask = match (is_id, is_time, is_place) {
+        (true, ..) => "<id>",
+        (_, true, _) => "<time>",
+        (.., true) => "<address>",
+        _ => return word.to_owned(),
+    };
+    word.replace(bare, mask)
+}
