@@ -45,6 +45,8 @@ impl Worker {
             Ok(started) => {
                 self.failures = 0;
                 self.shared.ready();
+                // The store gets the next batch first: it works on that one while this one's consequences are seen to.
+                self.write();
                 self.durable(draft, started);
             }
             Err(error) => self.not_written(draft, &error),
