@@ -118,7 +118,10 @@ fn effect_commands(state: &State, step: &StepInstance, at: &StepState, ask: &Ask
         Next::Query { at, fence } => (Phase::Query, at, fence),
         Next::Close(at) => (Phase::Close, at, false),
     };
-    let call = call(state, step, at, ask, contract, phase);
+    let mut call = call(state, step, at, ask, contract, phase);
+    if crate::canary::broken("new_key_for_the_retry") && effect.newest() > 1 {
+        call.key = format!("{}/{}", call.key, effect.newest()).parse().unwrap_or(call.key);
+    }
     commands.push(Command::Call(Call { attempt: effect.newest(), not_before, fence, ..call }));
 }
 

@@ -4,6 +4,7 @@
 //! and whenever it is read. The shell is the crate `tercet`; participants are written with `tercet-participant`; a crate of
 //! contracts needs this one alone.
 
+pub mod canary;
 pub mod command;
 pub mod contract;
 mod decide;

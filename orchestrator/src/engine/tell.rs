@@ -6,7 +6,7 @@ use super::{
 };
 use crate::store::InboxItem;
 use std::sync::Arc;
-use tercet_core::{Payload, SagaId, Sender, SignalId, StepInstance, entry::Target};
+use tercet_core::{Answer, Payload, SagaId, Sender, SignalId, StepInstance, Verdict, canary::broken, entry::Target};
 
 /// What is told, by whom and to whom.
 pub(super) struct Tell {
@@ -35,5 +35,8 @@ async fn put(shared: &Shared, tell: Tell) -> Result<HeardWhat, crate::store::Sto
     let note = Note::Signal { id, name: signal, payload, from: Some(Sender { saga: from, step }) };
     shared.store.deliver(vec![InboxItem { saga: row.id, at: shared.env.now(), message: note.to_bytes() }]).await?;
     shared.poke_inbox();
+    if broken("silence_is_too_late") {
+        return Ok(HeardWhat::Answer(Answer::Done(Payload::of(&Verdict::TooLate).unwrap_or_else(|_| Payload::null()))));
+    }
     Ok(HeardWhat::Told)
 }

@@ -3,6 +3,7 @@
 use super::{Deciding, Illegal};
 use crate::{
     Answer, OnExhausted, OnRefused, Payload, Phase, Refusal, StepInstance, StepKind,
+    canary::broken,
     entry::{Abort, Evidence, Fact, Parked},
     event::Answered,
     state::{Life, Status, StepState},
@@ -166,6 +167,9 @@ impl Deciding<'_> {
 
     /// Evidence against what was decided, once in each direction. Done after not done starts what takes it back.
     pub(super) fn contradicted(&mut self, step: StepInstance, evidence: Evidence) {
+        if broken("drop_late_evidence") || broken("close_without_asking") {
+            return;
+        }
         let Some(at) = self.state.step(&step) else { return };
         let (done, not_done) = at.contradicted;
         let (known, undo) = match &evidence {

@@ -5,6 +5,7 @@
 use super::{Deciding, Illegal, answers::no_such_answer};
 use crate::{
     Answer, Millis, OnExhausted, OnRefused, Payload, Phase, Refusal, StepInstance,
+    canary::broken,
     definition::Node,
     entry::{Abort, Evidence, Fact, Parked, Queried},
     event::Answered,
@@ -100,7 +101,7 @@ impl Deciding<'_> {
             return self.late_no(answered.step, refusal);
         };
         let (attempt, next) = (answered.attempt, effect.next);
-        if !effect.is_out_beside(attempt) {
+        if !effect.is_out_beside(attempt) || broken("any_refusal_aborts") {
             return self.not_done(answered.step, refusal);
         }
         if effect.heard_of(attempt) == Some(Heard::Refused) {
@@ -127,7 +128,7 @@ impl Deciding<'_> {
     }
 
     /// The third party's definite no. A person who waits for it, to mark the step not done, is not asked once more.
-    fn not_done(&mut self, step: StepInstance, refusal: Refusal) {
+    pub(super) fn not_done(&mut self, step: StepInstance, refusal: Refusal) {
         let Some((_, effect)) = self.undecided(&step) else { return self.late_no(step, refusal) };
         let is_marked = matches!(effect.next, Next::Query { fence: true, .. });
         let policy = self.node(&step).map(|node| node.policy.on_refused);
@@ -235,6 +236,9 @@ impl Deciding<'_> {
             return;
         }
         let step = answered.step;
+        if broken("absent_aborts") {
+            return self.not_done(step, expired());
+        }
         let expires = self.state.step(&step).and_then(|at| at.ask.as_ref()?.expires);
         if expires.is_some_and(|expires| answered.issued >= expires.plus(EXPIRY_MARGIN)) {
             return self.not_done(step, expired());
@@ -282,6 +286,9 @@ impl Deciding<'_> {
         let Some((_, effect)) = self.undecided(step) else { return };
         let Some(node) = self.node(step) else { return };
         let trying = self.state.life == Life::Trying;
+        if broken("exhausted_polling_aborts") {
+            return self.not_done(step.clone(), Refusal::new("exhausted", why));
+        }
         if node.closes && trying && !effect.closing {
             self.fact(Fact::Closing { step: step.clone(), why, next: Some(self.at) });
         } else if !effect.is_out() && trying && node.policy.on_exhausted == OnExhausted::Abort {

@@ -15,6 +15,7 @@ pub use operate::choices;
 
 use crate::{
     Millis, Payload, Phase, SagaId, SagaKey, StepInstance, StepKind,
+    canary::broken,
     definition::{Graph, Node, Part},
     entry::{Abort, Begin, ENTRY_VERSION, Entry, Fact, Parked},
     event::{Event, Sender, Timer, What},
@@ -247,12 +248,15 @@ impl Deciding<'_> {
         let out = at.effect.as_ref().is_none_or(crate::state::Effect::is_out);
         // A refused pivot whose policy wants a person is not decided by a clock.
         let kept = matches!(at.parked, Some(Parked::Refused { .. })) && why == Abort::Deadline;
-        if !out && !kept {
+        if (!out && !kept) || (why == Abort::Deadline && broken("deadline_aborts")) {
             return self.abort(why);
         }
         let closing = at.effect.as_ref().is_some_and(|effect| effect.closing);
         let text = why.to_string();
         self.fact(Fact::AbortWanted { why });
+        if out && closes && broken("close_without_asking") {
+            return self.not_done(instance, crate::Refusal::new("closed", text));
+        }
         if out && closes && !closing {
             self.fact(Fact::Closing { step: instance, why: text, next: Some(self.at) });
         }

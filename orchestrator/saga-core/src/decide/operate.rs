@@ -3,6 +3,7 @@
 use super::{Deciding, Illegal};
 use crate::{
     Payload, Refusal, StepInstance, StepKind,
+    canary::broken,
     definition::{Graph, Node, OUTPUT, SAGA},
     entry::{Abort, Fact, Parked},
     event::{Action, Choice, Operated},
@@ -103,7 +104,7 @@ impl Deciding<'_> {
         let queries = self.graph.node(&step).is_some_and(|node| node.queries);
         let Some(at) = self.state.step(&step) else { return };
         let known = matches!(at.parked, Some(Parked::Refused { .. }));
-        if !force && !known {
+        if !force && !known && !broken("mark_without_fence") {
             self.fact(Fact::Fencing { step: step.clone() });
             if !queries {
                 self.park(step, Parked::NotFenced);

@@ -3,6 +3,7 @@
 use super::Deciding;
 use crate::{
     SignalId, StepInstance, StepKind, Verdict,
+    canary::broken,
     definition::{NodeId, Part},
     entry::Fact,
     event::Signalled,
@@ -12,10 +13,13 @@ use crate::{
 impl Deciding<'_> {
     pub(super) fn signalled(&mut self, signalled: Signalled) {
         let Signalled { id, name, payload, from } = signalled;
-        if self.state.signals.contains_key(&id) {
+        if self.state.signals.contains_key(&id) && !broken("forget_verdicts") {
             return;
         }
         self.fact(Fact::Received { id: id.clone(), name: name.clone(), payload, from });
+        if broken("accept_on_receipt") {
+            self.fact(Fact::Judged { id: id.clone(), verdict: Verdict::Accepted });
+        }
         if self.state.life.is_ended() {
             return self.fact(Fact::Judged { id, verdict: Verdict::TooLate });
         }
@@ -53,7 +57,9 @@ impl Deciding<'_> {
         }
         match self.state.life {
             Life::Trying => {}
+            Life::Confirming if broken("accept_two_payments") => self.judge(Verdict::Accepted, |_| true),
             Life::Confirming => self.judge_taken(),
+            Life::Cancelling | Life::Cancelled if broken("abort_answers_no_signal") => return,
             Life::Cancelling => self.judge(Verdict::TooLate, |signal| signal.taken_by.is_some()),
             Life::Confirmed | Life::Cancelled => return self.judge(Verdict::TooLate, |_| true),
         }

@@ -3,6 +3,7 @@
 use super::Deciding;
 use crate::{
     Payload, Refusal, SagaKey, StepInstance, StepKind,
+    canary::broken,
     definition::{NodeId, Part},
     entry::{Ask, Fact, Parked, Target},
     state::{Status, StepState},
@@ -66,8 +67,9 @@ impl Deciding<'_> {
 /// Its try may have arrived, and has not been taken back.
 fn needs_undo(at: &StepState) -> bool {
     match at.status {
+        Status::GaveUp if broken("unknown_try_never_cancelled") => false,
         Status::Done | Status::GaveUp => at.kind.is_undone() || at.kind == StepKind::Child,
-        Status::Refused => at.kind.is_undone() && at.repeated,
+        Status::Refused => at.kind.is_undone() && at.repeated && !broken("refused_never_cancelled"),
         _ => false,
     }
 }

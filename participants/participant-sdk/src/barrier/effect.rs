@@ -6,7 +6,7 @@
 use crate::outcome::{Closing, Found, Handed, Settled};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use tercet_core::{Answer, Call, Millis, Payload, Refusal};
+use tercet_core::{Answer, Call, Millis, Payload, Refusal, canary::broken};
 
 /// How far the clocks of orchestrator, participant and third party may differ when an expiry is judged.
 pub const EXPIRY_MARGIN: Duration = Duration::from_secs(5 * 60);
@@ -194,7 +194,7 @@ impl Effect {
         } else {
             return None;
         };
-        Some(if self.out.is_empty() { no } else { pending() })
+        Some(if self.out.is_empty() || broken("any_refusal_aborts") { no } else { pending() })
     }
 
     /// The row after its preparation refused `attempt` before anything was sent; `row` is the one before the attempt was added.
@@ -262,7 +262,7 @@ impl Effect {
     fn after_refusal(mut self, attempt: u32, refusal: Refusal, now: Millis) -> Learnt {
         let is_news = self.state == EffectState::Intent;
         self.refuse(attempt, refusal.clone(), now);
-        if self.out.is_empty() {
+        if self.out.is_empty() || broken("any_refusal_aborts") {
             let settled = is_news.then(|| Settled::Refused(refusal.clone()));
             Learnt { row: Some(self), settled, answer: Answer::Refused(refusal) }
         } else {

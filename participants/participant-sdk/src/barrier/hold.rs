@@ -2,7 +2,7 @@
 
 use super::nothing_to_say;
 use serde::{Deserialize, Serialize};
-use tercet_core::{Answer, Millis, Payload, Phase, Refusal};
+use tercet_core::{Answer, Millis, Payload, Phase, Refusal, canary::broken};
 
 /// Where a hold stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +149,7 @@ impl Hold {
             return Plan::Say(Answer::refused("no_try", "there is no try to confirm"));
         };
         match (row.state, &row.confirm_answer) {
+            (HoldState::Confirmed, _) if broken("confirm_without_barrier") => Plan::Run,
             (HoldState::Tried | HoldState::Confirmed, Some(answer)) => Plan::Say(answer.clone()),
             (HoldState::Tried, None) if row.is_cancelling() => {
                 Plan::Say(Answer::refused("not_tried", "there is no try to confirm: this step is being cancelled"))
@@ -164,6 +165,9 @@ impl Hold {
 
     fn plan_cancel(row: Option<&Self>, sort: Sort, now: Millis) -> Plan {
         let Some(row) = row else {
+            if broken("forget_empty_cancels") {
+                return Plan::Say(nothing_to_say());
+            }
             return Self::begun(sort, now).blocked(now);
         };
         match (row.state, &row.cancel_answer) {
@@ -196,7 +200,7 @@ impl Hold {
         let done = matches!(outcome, Outcome::Done(_));
         let refused = matches!(outcome, Outcome::Refused(_));
         let answer = outcome.into_answer();
-        if phase != Phase::Try && refused {
+        if refused && (phase != Phase::Try || broken("forget_refusals")) {
             return (None, answer);
         }
         let state = match phase {
