@@ -38,7 +38,12 @@ fn main() -> ExitCode {
     if let Some(seed) = arguments.seed {
         let outcome = attempt(seed, arguments.trace);
         print_timeline(&outcome, arguments.only.as_deref());
-        println!("seed {seed}: {} steps, {} of its own time, hash {:016x}", outcome.steps, hours(outcome.lived), outcome.hash);
+        println!(
+            "seed {seed}: {} steps, {} of its own time, hash {:016x}",
+            outcome.steps,
+            hours(outcome.lived),
+            outcome.hash
+        );
         print_counts(&outcome.counts);
         return match outcome.violation {
             Some(violation) => fail(seed, &violation),

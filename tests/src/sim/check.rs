@@ -7,7 +7,7 @@ use std::{
 };
 use tercet::store::{JournalRow, MemoryStore, SagaStatus, memory::Contents};
 use tercet_core::{
-    Call, Command, Entry, Fact, Life, Millis, SagaId, SignalId, State, Status, StepInstance, Verdict, apply,
+    Call, Command, Entry, Fact, Life, Millis, Phase, SagaId, SignalId, State, Status, StepInstance, Verdict, apply,
     outstanding,
 };
 
@@ -84,13 +84,15 @@ impl Checker {
         follows(&was, before, &entry)
     }
 
-    /// G1 and G3: a call leaves only when a durable entry asks for it, and it is what that entry asks for.
-    pub(crate) fn called(&self, call: &Call) {
+    /// G1 and G3: a call leaves only when a durable entry asks for it, and it is what that entry asks for. A stale engine, which
+    /// has not noticed yet that another one has taken over, may ask again what was asked before.
+    pub(crate) fn called(&self, call: &Call, stale: bool) {
         self.observe();
         let seen = locked(&self.seen);
         let now = self.world.now();
         let asked = seen.states.get(&call.saga).is_some_and(|state| {
-            outstanding(state).iter().any(|command| matches!(command, Command::Call(asked) if is_of(call, asked, now)))
+            let is_it = |command: &Command| matches!(command, Command::Call(asked) if is_of(call, asked, now));
+            outstanding(state).iter().any(is_it) || (stale && was_asked(state, call))
         });
         drop(seen);
         if !asked {
@@ -144,6 +146,16 @@ fn is_of(call: &Call, asked: &tercet_core::command::Call, now: Millis) -> bool {
         && asked.key == call.key
         && asked.not_before <= now
         && (asked.attempt == 0 || asked.attempt == call.attempt)
+}
+
+fn was_asked(state: &State, call: &Call) -> bool {
+    let asked = state.step(&call.step).is_some_and(|at| at.ask.as_ref().is_some_and(|ask| ask.request == call.request));
+    asked
+        && match call.phase {
+            Phase::Confirm => matches!(state.life, Life::Confirming | Life::Confirmed),
+            Phase::Cancel => matches!(state.life, Life::Cancelling | Life::Cancelled),
+            Phase::Try | Phase::Query | Phase::Close | Phase::Forget => true,
+        }
 }
 
 /// G2, G3, G7, and verdicts that never change.
@@ -210,4 +222,3 @@ pub(crate) fn said(entry: &Entry) -> String {
     });
     facts.collect::<Vec<_>>().join("; ")
 }
-

@@ -52,6 +52,8 @@ pub(crate) struct Net {
     pub(crate) checker: Arc<Checker>,
     pub(crate) wires: Process,
     pub(crate) participants: BTreeMap<String, (Arc<dyn Participant>, Arc<Host>)>,
+    /// The engine that was started last.
+    pub(crate) engine: Mutex<Option<Process>>,
 }
 
 type Home = Arc<Mutex<Option<oneshot::Sender<Result<Answer, CallError>>>>>;
@@ -105,13 +107,17 @@ impl Net {
 }
 
 /// The transport as one engine sees it.
-pub(crate) struct Wire(pub(crate) Arc<Net>);
+pub(crate) struct Wire {
+    pub(crate) net: Arc<Net>,
+    pub(crate) engine: Process,
+}
 
 impl Transport for Wire {
     fn call(&self, call: Call) -> Calling {
-        let net = &self.0;
+        let net = &self.net;
         net.world.note(|| format!("engine calls {}", line(&call)));
-        net.checker.called(&call);
+        let stale = *locked(&net.engine) != Some(self.engine);
+        net.checker.called(&call, stale);
         let (sender, answer) = oneshot::channel();
         let home: Home = Arc::new(Mutex::new(Some(sender)));
         if !net.answers(&call) {

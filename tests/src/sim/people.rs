@@ -130,8 +130,7 @@ fn orders(town: &Arc<Town>, acknowledged: &Arc<Acknowledgements>, at: u64) {
     let begins = world.between(0, 120_000);
     let payments = 1 + u64::from(town.weather.strikes(Fault::PaidTwice));
     for n in 0..payments {
-        let payment =
-            Payment { payment: format!("pay-{at}-{n}"), order: order.order.clone(), minor: order.minor };
+        let payment = Payment { payment: format!("pay-{at}-{n}"), order: order.order.clone(), minor: order.minor };
         // Now and then before the order, about its limit, or after it.
         let later = if world.chance(0.6) { world.between(0, 120_000) } else { world.between(600_000, 1_000_000) };
         let definition = world.pick(&PAYMENTS).copied().unwrap_or(PAYMENTS[0]);
@@ -146,8 +145,7 @@ fn refunds(town: &Arc<Town>, acknowledged: &Arc<Acknowledgements>, at: u64) {
     let request = format!("refund-{at}");
     let minor = i64::try_from(world.between(20, 70)).unwrap_or(20);
     let refund = Refund { payment, request: request.clone(), minor };
-    let input =
-        Return { refund, points: Amount { account: 2, minor: 4 }, line: Line { item: 1, pieces: 2 } };
+    let input = Return { refund, points: Amount { account: 2, minor: 4 }, line: Line { item: 1, pieces: 2 } };
     let definition = world.pick(&REFUNDS).copied().unwrap_or(REFUNDS[0]);
     client(town, acknowledged, world.between(0, 400_000), definition, request, input);
 }
@@ -167,9 +165,9 @@ async fn user(town: Arc<Town>) {
         if !town.weather.strikes(Fault::CancelAsked) {
             continue;
         }
-        let sagas: Vec<SagaId> = town.checker.with_states(|states| {
-            states.values().filter(|state| !state.life.is_ended()).map(State::saga).collect()
-        });
+        let sagas: Vec<SagaId> = town
+            .checker
+            .with_states(|states| states.values().filter(|state| !state.life.is_ended()).map(State::saga).collect());
         if let (Some(&saga), Some(engine)) = (town.world.pick(&sagas), town.engine()) {
             let asked = engine.cancel(saga, "user".to_owned(), "changed my mind".to_owned()).await;
             town.world.note(|| format!("a user cancels {saga}: {:?}", asked.map(|_| ())));
@@ -195,7 +193,8 @@ async fn operate(town: &Town) {
             let Some(graph) = engine.registry().get(state.definition(), state.begin.version) else { continue };
             for step in state.steps.keys() {
                 let offered = choices(graph, state, step).into_iter();
-                offers.extend(offered.filter_map(|c| Some((state.saga(), step.clone(), honest(town, state, step, c)?))));
+                offers
+                    .extend(offered.filter_map(|c| Some((state.saga(), step.clone(), honest(town, state, step, c)?))));
             }
         }
     });
@@ -275,11 +274,16 @@ impl Ingress for Ways {
 
 async fn relay(town: Arc<Town>) {
     loop {
-        town.world.some_time(500, 4_000).await;
+        town.world.some_time(1_000, 6_000).await;
         if let Some(process) = town.pay_host.process() {
             let this = town.clone();
             town.world.spawn(process, async move {
                 drop(Relay::new(this.pay.clone(), Ways(this.clone())).sweep().await);
+            });
+        }
+        if let Some(process) = town.stock_host.process() {
+            let this = town.clone();
+            town.world.spawn(process, async move {
                 drop(Relay::new(this.stock.clone(), Ways(this.clone())).sweep().await);
             });
         }
@@ -290,14 +294,21 @@ async fn relay(town: Arc<Town>) {
 async fn clerk(town: Arc<Town>) {
     loop {
         town.world.some_time(5_000, 40_000).await;
-        let Ok(tx) = town.stock.begin(Access::Write).await else { continue };
-        let open = tx.with(|stock| std::mem::take(&mut stock.open));
-        let mut reported = Ok(());
-        for (ticket, pieces) in open {
-            let told = tx.complete::<TakeStock>(&ticket, Ok(pieces), town.world.now()).await;
-            reported = reported.and(told.map(drop));
+        let open = town.stock.try_look(|stock| !stock.open.is_empty());
+        if let (Some(process), Some(true)) = (town.stock_host.process(), open) {
+            town.world.spawn(process, report(town.clone()));
         }
-        let ended = if reported.is_ok() { tx.commit().await } else { tx.rollback().await };
-        drop(ended);
     }
+}
+
+async fn report(town: Arc<Town>) {
+    let Ok(tx) = town.stock.begin(Access::Write).await else { return };
+    let open = tx.with(|stock| std::mem::take(&mut stock.open));
+    let mut reported = Ok(());
+    for (ticket, pieces) in open {
+        let told = tx.complete::<TakeStock>(&ticket, Ok(pieces), town.world.now()).await;
+        reported = reported.and(told.map(drop));
+    }
+    let ended = if reported.is_ok() { tx.commit().await } else { tx.rollback().await };
+    drop(ended);
 }

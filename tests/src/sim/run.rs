@@ -8,11 +8,7 @@ use super::{
     weather::{Fault, Weather},
     world::World,
 };
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tercet_core::{Life, SagaId, State, Verdict};
 
 /// What came of a seed.

@@ -43,9 +43,12 @@ pub(crate) fn order() -> Definition<Order, String> {
         .retry(BOUNDED)
         .after(placed)
         .request(input, |o| Amount { account: o.account, minor: o.minor / 10 });
-    let stock = saga.for_each("lines", (input, placed), |(o, _)| o.lines, |each, line| {
-        each.compensable("take", TakeStock).timeout(seconds(2)).retry(BOUNDED).request(line, |l| l)
-    });
+    let stock = saga.for_each(
+        "lines",
+        (input, placed),
+        |(o, _)| o.lines,
+        |each, line| each.compensable("take", TakeStock).timeout(seconds(2)).retry(BOUNDED).request(line, |l| l),
+    );
     saga.wait_for::<Paid>("paid").after((points, stock)).within(PAID_WITHIN);
     saga.on_confirmed(|then| {
         then.retriable("tell_paid", Tell).timeout(seconds(2)).retry(QUICK).request(placed, |o| said(o, "paid"));
@@ -54,7 +57,9 @@ pub(crate) fn order() -> Definition<Order, String> {
         then.retriable("tell_cancelled", Tell)
             .timeout(seconds(2))
             .retry(QUICK)
-            .request((input, placed.if_done()), |(o, placed)| said(o.order, if placed.is_some() { "off" } else { "no" }));
+            .request((input, placed.if_done()), |(o, placed)| {
+                said(o.order, if placed.is_some() { "off" } else { "no" })
+            });
     });
     saga.output(placed, |order| order)
 }
@@ -84,9 +89,14 @@ pub(crate) fn payment<const SORT: u8>() -> Definition<Payment, i64> {
             .retry(PIVOT)
             .query_every(seconds(30))
             .request((record, charge), |(p, _)| Paid { payment: p.payment, minor: p.minor });
-        then.when("late", told, |verdict| verdict.is_too_late(), |then| {
-            then.child("back", give_back).input((input, told), |(p, _)| back(p));
-        });
+        then.when(
+            "late",
+            told,
+            |verdict| verdict.is_too_late(),
+            |then| {
+                then.child("back", give_back).input((input, told), |(p, _)| back(p));
+            },
+        );
     });
     saga.output(charge, |minor| minor)
 }
@@ -100,12 +110,8 @@ pub(crate) fn back(p: Payment) -> Refund {
 pub(crate) fn give_back() -> Definition<Refund, i64> {
     let saga = Saga::<Refund>::new("give_back", 1);
     let input = saga.input();
-    let hold = saga
-        .tcc("hold", HoldRefund)
-        .timeout(seconds(2))
-        .retry(QUICK)
-        .on_refused(OnRefused::Park)
-        .request(input, |r| r);
+    let hold =
+        saga.tcc("hold", HoldRefund).timeout(seconds(2)).retry(QUICK).on_refused(OnRefused::Park).request(input, |r| r);
     let money = saga
         .pivot("money", GiveBack::<PLAIN>)
         .timeout(seconds(5))
@@ -131,12 +137,8 @@ pub(crate) fn refund<const SORT: u8>() -> Definition<Return, i64> {
         .retry(BOUNDED)
         .after(points)
         .request(stock, |_| Line { item: 0, pieces: 1 });
-    let hold = saga
-        .tcc("hold", HoldRefund)
-        .timeout(seconds(2))
-        .retry(BOUNDED)
-        .after(label)
-        .request(input, |r| r.refund);
+    let hold =
+        saga.tcc("hold", HoldRefund).timeout(seconds(2)).retry(BOUNDED).after(label).request(input, |r| r.refund);
     let money = saga
         .pivot("money", GiveBack::<SORT>)
         .timeout(seconds(5))
@@ -170,17 +172,27 @@ pub(crate) fn basket() -> Definition<Order, i64> {
         .retry(BOUNDED)
         .request(input, |o| Amount { account: o.account, minor: o.minor / 10 });
     let pause = saga.sleep("pause", seconds(3));
-    saga.for_each("lines", (input, points), |(o, _)| o.lines, |each, line| {
-        let taken = each.compensable("take", TakeStock).timeout(seconds(2)).retry(BOUNDED).request(line, |l| l);
-        each.tcc("send", Waybill).timeout(seconds(3)).retry(BOUNDED).after(taken).request(line, |l| l);
-    });
-    let extra = saga.when("dear", input, |o| o.minor > 50, |then| {
-        then.tcc("deposit", HoldPoints)
-            .timeout(seconds(2))
-            .retry(BOUNDED)
-            .after(pause)
-            .request(input, |o| Amount { account: o.account + 1, minor: 5 })
-    });
+    saga.for_each(
+        "lines",
+        (input, points),
+        |(o, _)| o.lines,
+        |each, line| {
+            let taken = each.compensable("take", TakeStock).timeout(seconds(2)).retry(BOUNDED).request(line, |l| l);
+            each.tcc("send", Waybill).timeout(seconds(3)).retry(BOUNDED).after(taken).request(line, |l| l);
+        },
+    );
+    let extra = saga.when(
+        "dear",
+        input,
+        |o| o.minor > 50,
+        |then| {
+            then.tcc("deposit", HoldPoints)
+                .timeout(seconds(2))
+                .retry(BOUNDED)
+                .after(pause)
+                .request(input, |o| Amount { account: o.account + 1, minor: 5 })
+        },
+    );
     saga.on_confirmed(|then| {
         let paid = then
             .external("payout", Payout)
@@ -193,7 +205,10 @@ pub(crate) fn basket() -> Definition<Order, i64> {
                 request: format!("payout:{}", o.order),
                 minor: 7,
             });
-        then.retriable("tell", Tell).timeout(seconds(2)).retry(QUICK).request((input, paid), |(o, _)| said(o.order, "sent"));
+        then.retriable("tell", Tell)
+            .timeout(seconds(2))
+            .retry(QUICK)
+            .request((input, paid), |(o, _)| said(o.order, "sent"));
     });
     saga.output(points, |held| held)
 }
@@ -224,9 +239,14 @@ pub(crate) fn trip() -> Definition<Order, i64> {
         .child("deposit", deposit)
         .undone_by(undeposit, |(amount, _)| amount)
         .input(input, |o| Amount { account: o.account, minor: 3 });
-    saga.for_each("lines", (input, child), |(o, _)| o.lines, |each, line| {
-        each.compensable("take", TakeStock).timeout(seconds(2)).retry(BOUNDED).request(line, |l| l);
-    });
+    saga.for_each(
+        "lines",
+        (input, child),
+        |(o, _)| o.lines,
+        |each, line| {
+            each.compensable("take", TakeStock).timeout(seconds(2)).retry(BOUNDED).request(line, |l| l);
+        },
+    );
     let ride = saga.pivot_child("ride", deposit).input(input, |o| Amount { account: o.account, minor: 2 });
     saga.output(ride, |held| held)
 }

@@ -22,10 +22,10 @@ use crate::sim::contracts::{
 };
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, Weak, atomic::AtomicBool, atomic::Ordering},
+    sync::{Arc, LazyLock, Mutex, Weak, atomic::AtomicBool, atomic::Ordering},
     time::Duration,
 };
-use tercet::{Engine, Parts, Settings, store::MemoryStore};
+use tercet::{Engine, Parts, Registry, Settings, store::MemoryStore};
 use tercet_core::{Millis, Namespace, Participant, SagaId};
 use tercet_participant::{Database, Memory, Service, database::Access, database::memory::CommitFault};
 
@@ -70,6 +70,7 @@ pub(crate) struct Town {
     pub(crate) desk: Memory<Desk>,
     pub(crate) stock: Memory<Stock>,
     pub(crate) pay_host: Arc<Host>,
+    pub(crate) stock_host: Arc<Host>,
     pub(crate) people: Process,
     database: Process,
     net: Arc<Net>,
@@ -138,6 +139,9 @@ fn built<T, E: std::fmt::Display>(what: Result<T, E>) -> T {
     }
 }
 
+/// Built once: a definition's schemas are the dearest thing about a town.
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| built(sagas::registry()));
+
 /// How long barrier rows are kept in a town.
 const RETENTION: Duration = Duration::from_secs(2 * 3600);
 
@@ -154,14 +158,17 @@ impl Town {
             watched: Vec::new(),
         };
         let (bank, depot) = (Bank::new(world, weather), Depot::new(world, weather));
-        let stock = founding.small_ones();
+        let (stock, stock_host) = founding.small_ones();
         let desk = founding.desks();
         let (pay, pay_host) = founding.cashier(&bank);
         founding.carrier(&depot);
         let store = MemoryStore::new();
         let checker = Checker::new(world, &store);
         let Founding { participants, watched, .. } = founding;
-        let net = Net { world: world.clone(), weather: weather.clone(), checker: checker.clone(), wires, participants };
+        let engine = Mutex::new(None);
+        let (weather_of_net, checker_of_net) = (weather.clone(), checker.clone());
+        let net =
+            Net { world: world.clone(), weather: weather_of_net, checker: checker_of_net, wires, participants, engine };
         let town = Arc::new(Self {
             world: world.clone(),
             weather: weather.clone(),
@@ -173,6 +180,7 @@ impl Town {
             desk,
             stock,
             pay_host,
+            stock_host,
             people: world.process(),
             database,
             net: Arc::new(net),
@@ -190,6 +198,7 @@ impl Town {
     pub(crate) fn start_engine(self: &Arc<Self>) {
         let process = self.world.process();
         *locked(&self.engine) = Some((process, None));
+        *locked(&self.net.engine) = Some(process);
         let this = self.clone();
         self.world.spawn(process, async move {
             loop {
@@ -220,8 +229,8 @@ impl Town {
         settings.inbox_every = Duration::from_secs(2);
         Parts {
             store: Arc::new(disk),
-            transport: Arc::new(Wire(self.net.clone())),
-            registry: built(sagas::registry()),
+            transport: Arc::new(Wire { net: self.net.clone(), engine: process }),
+            registry: REGISTRY.clone(),
             env: Arc::new(Home { world: self.world.clone(), process }),
             settings,
         }
@@ -288,7 +297,7 @@ impl Town {
 }
 
 impl Founding {
-    fn small_ones(&mut self) -> Memory<Stock> {
+    fn small_ones(&mut self) -> (Memory<Stock>, Arc<Host>) {
         let (accounts, host) = self.database("accounts", Accounts::new());
         let teller = Service::builder("accounts", accounts, Teller(self.weather.clone()));
         self.opens(built(teller.clock(self.clock()).retention(RETENTION).tcc::<HoldPoints>().build()), &host);
@@ -296,7 +305,7 @@ impl Founding {
         let keeper = Service::builder("stock", stock.clone(), Keeper(self.weather.clone(), self.world.clone()));
         let keeper = keeper.clock(self.clock()).retention(RETENTION);
         self.opens(built(keeper.compensable::<TakeStock>().tcc::<PutBack>().build()), &host);
-        stock
+        (stock, host)
     }
 
     fn desks(&mut self) -> Memory<Desk> {

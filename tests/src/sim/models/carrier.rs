@@ -100,9 +100,9 @@ impl Remote<Waybill, Memory<Bills>> for Carrier {
 
     async fn confirm(&self, cx: &Call, _: Line, bill: String) -> Outcome<()> {
         mood(&self.weather, cx.phase)?;
-        let confirmed = self.depot.ask(cx.timeout.mul_f64(0.8), move |bills| {
-            bills.get_mut(&bill).map(|standing| standing.confirmed = true)
-        });
+        let confirmed = self
+            .depot
+            .ask(cx.timeout.mul_f64(0.8), move |bills| bills.get_mut(&bill).map(|standing| standing.confirmed = true));
         match confirmed.await {
             Some(_) => Ok(()),
             None => retry("the depot did not answer"),
@@ -111,9 +111,9 @@ impl Remote<Waybill, Memory<Bills>> for Carrier {
 
     async fn void(&self, cx: &Call, _: Line, _: Option<String>) -> Outcome<Voided> {
         let key = cx.key.to_string();
-        let voided = self.depot.ask(cx.timeout.mul_f64(0.8), move |bills| {
-            bills.get_mut(&key).map(|standing| standing.void = true)
-        });
+        let voided = self
+            .depot
+            .ask(cx.timeout.mul_f64(0.8), move |bills| bills.get_mut(&key).map(|standing| standing.void = true));
         match voided.await {
             Some(Some(())) => Ok(Voided::Done),
             Some(None) => Ok(Voided::Nothing),

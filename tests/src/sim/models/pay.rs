@@ -69,15 +69,8 @@ impl Pay {
     /// A payment from before the run.
     pub(crate) fn paid_before(&mut self, payment: &str, minor: i64) {
         let of = Payment { payment: payment.to_owned(), order: format!("order of {payment}"), minor };
-        let row = PaymentRow {
-            of,
-            saga: None,
-            state: RowState::Paid,
-            key: None,
-            received: minor,
-            reserved: 0,
-            refunded: 0,
-        };
+        let row =
+            PaymentRow { of, saga: None, state: RowState::Paid, key: None, received: minor, reserved: 0, refunded: 0 };
         self.payments.insert(payment.to_owned(), row);
     }
 
@@ -115,7 +108,8 @@ impl Model for Pay {
         let held = self.refunds.values().filter(|row| row.state == HoldState::Held);
         let held = held.map(|row| (row.saga, format!("refund {:?} is held", row.of)));
         let open = self.payments.values().filter(|row| row.state == RowState::Processing);
-        held.chain(open.filter_map(|row| Some((row.saga?, format!("payment {} is processing", row.of.payment))))).collect()
+        held.chain(open.filter_map(|row| Some((row.saga?, format!("payment {} is processing", row.of.payment)))))
+            .collect()
     }
 }
 
@@ -280,9 +274,7 @@ impl Cashier {
 }
 
 /// Books what became of a charge. A success is booked whatever the row's state, and goes back if the row is held as failed.
-pub(crate) async fn book_charge(
-    tx: &Tx, key: &IdempotencyKey, payment: &str, settled: &Settled<i64>,
-) -> Outcome<()> {
+pub(crate) async fn book_charge(tx: &Tx, key: &IdempotencyKey, payment: &str, settled: &Settled<i64>) -> Outcome<()> {
     match settled {
         Settled::Done(_) => {
             let row = tx.with(|pay| pay.receive(payment));
@@ -357,7 +349,9 @@ impl External<Payout, Memory<Pay>> for Cashier {
 }
 
 /// A callback, verified: it completes what is pending, and books a success whatever the row's state.
-pub(crate) async fn callback(tx: &Tx, key: &str, done: Result<i64, &'static str>, now: tercet_core::Millis) -> Outcome<()> {
+pub(crate) async fn callback(
+    tx: &Tx, key: &str, done: Result<i64, &'static str>, now: tercet_core::Millis,
+) -> Outcome<()> {
     let Some(handing) = tx.with(|pay| pay.handed.get(key).cloned()) else { return Ok(()) };
     let verdict = done.map_err(|why| Refusal::new(why, "the bank reported it"));
     tx.complete::<Charge<0>>(&handing.ticket, verdict.clone(), now).await?;

@@ -7,9 +7,7 @@ use crate::sim::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tercet_core::{Call, SagaId, StepInstance};
-use tercet_participant::{
-    Compensable, Memory, Outcome, Tcc, Ticket, database::memory::MemoryTx, pending, refuse,
-};
+use tercet_participant::{Compensable, Memory, Outcome, Tcc, Ticket, database::memory::MemoryTx, pending, refuse};
 
 /// Points in each account when a run begins.
 pub(crate) const POINTS: i64 = 80;
