@@ -1,2 +1,34 @@
-//! The `tercet` command.
-fn main() {}
+//! The `tercet` command: the reference sagas, and the shop's participants in the process of `dev` and `serve`.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use tercet::{
+    Env, Machine, Tercet,
+    cli::{Failure, Hosted},
+};
+use tercet_shop::{
+    Settings, Shop,
+    channel::{Behaviour, Behaviours},
+};
+use tercet_workflows::{ingress::Courier, registry};
+
+/// How long the gateway waits after the channel asked for patience.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    Tercet::new("tercet").registry(registry()).participants(shop).main()
+}
+
+/// The shop, with a channel that does what it is asked.
+async fn shop(folder: PathBuf) -> Result<Hosted, Failure> {
+    let behaviours = Behaviours::always(Behaviour::Succeed);
+    let shop = Arc::new(Shop::open(&folder, Settings { behaviours, ..Settings::seeded(0, PATIENCE) }).await?);
+    let env: Env = Arc::new(Machine::new());
+    let (participants, clock) = (shop.participants(), env.clone());
+    let hosted = Hosted::new(participants).env(env);
+    Ok(hosted.beside(move |engine, stop| async move {
+        tokio::select! {
+            () = Courier::new(shop, engine, clock).run() => {}
+            () = stop.cancelled() => {}
+        }
+    }))
+}

@@ -40,11 +40,7 @@ const KEYS: [(&str, Option<&str>, &str); 9] = [
     ("data", Some("tercet.db"), "a path: of an SQLite file, or of a folder to keep `tercet.db` in"),
     ("http.listen", Some("127.0.0.1:7007"), "an IP address and a port, as in `127.0.0.1:7007`"),
     ("http.token", None, "16 or more visible ASCII characters"),
-    (
-        "log.filter",
-        Some("info,sqlx=warn,sea_orm_migration=warn"),
-        "levels by module, as in `info` or `warn,tercet=debug`",
-    ),
+    ("log.filter", Some("info"), "levels by module, as in `info` or `warn,tercet=debug`"),
     ("log.format", Some("text"), "`text` or `json`"),
     ("look_ahead", Some("1min"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
     ("namespace", Some("default"), "1 to 64 ASCII letters, digits, `_` and `-`"),

@@ -17,6 +17,10 @@ pub use sqlite::{SqliteOptions, SqliteStore};
 use std::{future::Future, pin::Pin};
 use tercet_core::{DefinitionName, Millis, Namespace, PayloadHash, SagaId, SagaKey, StepInstance};
 
+/// Log levels at which the libraries under a store are not heard in every statement.
+#[cfg(feature = "cli")]
+pub(crate) const QUIET: &str = "sqlx=warn,sea_orm=warn,sea_orm_migration=warn";
+
 /// A future of a store's method: the trait is used as an object, so that one engine serves every store.
 pub type Stored<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
