@@ -2,16 +2,13 @@
 
 use super::{
     App,
-    fields::{Body, Parameters, missing},
+    fields::{Body, Parameters, Segment, missing},
     problem::Problem,
     schema,
     view::{ActedView, SignalView, StepView, offered},
 };
 use crate::{Snapshot, Until, nearest::hint, store::SagaRow};
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde_json::Value;
 use tercet_core::{Action, Answer, Graph, Payload, Phase, SignalId, Signalled, StepInstance, StepKind};
 
@@ -21,9 +18,7 @@ const REASON_BYTES_MAX: usize = 1_000;
 
 type Acted = Result<Json<ActedView>, Problem>;
 
-pub(super) async fn signal(
-    State(app): State<App>, Path(id): Path<String>, parameters: Parameters, body: Body,
-) -> Acted {
+pub(super) async fn signal(State(app): State<App>, Segment(id): Segment, parameters: Parameters, body: Body) -> Acted {
     parameters.end()?;
     let body = body.only(&["signal", "id", "payload"])?;
     let name: String = body.required("signal")?;
@@ -82,9 +77,7 @@ fn signed(body: &Body) -> Result<(String, String), Problem> {
     Ok((by, reason))
 }
 
-pub(super) async fn cancel(
-    State(app): State<App>, Path(id): Path<String>, parameters: Parameters, body: Body,
-) -> Acted {
+pub(super) async fn cancel(State(app): State<App>, Segment(id): Segment, parameters: Parameters, body: Body) -> Acted {
     parameters.end()?;
     let body = body.only(&["by", "reason"])?;
     let (by, reason) = signed(&body)?;
@@ -93,7 +86,7 @@ pub(super) async fn cancel(
     Ok(Json(ActedView::new(&snapshot.state)))
 }
 
-pub(super) async fn retry(State(app): State<App>, Path(id): Path<String>, parameters: Parameters, body: Body) -> Acted {
+pub(super) async fn retry(State(app): State<App>, Segment(id): Segment, parameters: Parameters, body: Body) -> Acted {
     parameters.end()?;
     let body = body.only(&["step", "by", "reason"])?;
     let step = step(&body)?;
@@ -102,9 +95,7 @@ pub(super) async fn retry(State(app): State<App>, Path(id): Path<String>, parame
     operate(&app, &row, step, Action::RetryNow, by, reason).await
 }
 
-pub(super) async fn resolve(
-    State(app): State<App>, Path(id): Path<String>, parameters: Parameters, body: Body,
-) -> Acted {
+pub(super) async fn resolve(State(app): State<App>, Segment(id): Segment, parameters: Parameters, body: Body) -> Acted {
     parameters.end()?;
     let body = body.only(&["step", "action", "value", "force", "by", "reason"])?;
     let step = step(&body)?;
@@ -169,7 +160,7 @@ fn acted(app: &App, row: &SagaRow, snapshot: &Snapshot, step: &StepInstance) -> 
 
 /// A participant's report about a phase that it answered `pending`.
 pub(super) async fn complete(
-    State(app): State<App>, Path(id): Path<String>, parameters: Parameters, body: Body,
+    State(app): State<App>, Segment(id): Segment, parameters: Parameters, body: Body,
 ) -> Acted {
     parameters.end()?;
     let body = body.only(&["step", "phase", "outcome", "reply", "code", "message"])?;

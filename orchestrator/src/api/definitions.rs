@@ -3,15 +3,12 @@
 use super::{
     App,
     drawing::{Drawing, Format, Note, notes},
-    fields::Parameters,
+    fields::{Parameters, Segment},
     problem::Problem,
     view::DefinitionView,
 };
 use crate::{Registry, nearest::nearest};
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use std::sync::Arc;
 use tercet_core::{DefinitionName, Description, Graph};
 
@@ -62,7 +59,7 @@ pub(super) async fn list(State(app): State<App>, parameters: Parameters) -> Resu
 }
 
 pub(super) async fn one(
-    State(app): State<App>, Path(name): Path<String>, parameters: Parameters,
+    State(app): State<App>, Segment(name): Segment, parameters: Parameters,
 ) -> Result<Json<Description>, Problem> {
     let graph = asked(&app, &name, &parameters)?;
     parameters.end()?;
@@ -70,7 +67,7 @@ pub(super) async fn one(
 }
 
 pub(super) async fn graph(
-    State(app): State<App>, Path(name): Path<String>, parameters: Parameters,
+    State(app): State<App>, Segment(name): Segment, parameters: Parameters,
 ) -> Result<Drawing, Problem> {
     let format = Format::of(&parameters)?;
     let graph = asked(&app, &name, &parameters)?;
@@ -79,7 +76,7 @@ pub(super) async fn graph(
 }
 
 pub(super) async fn lint(
-    State(app): State<App>, Path(name): Path<String>, parameters: Parameters,
+    State(app): State<App>, Segment(name): Segment, parameters: Parameters,
 ) -> Result<Json<Vec<Note>>, Problem> {
     let graph = asked(&app, &name, &parameters)?;
     parameters.end()?;

@@ -3,7 +3,7 @@
 use super::{json, problem::Problem};
 use crate::nearest::hint;
 use axum::{
-    extract::{FromRequest, FromRequestParts, Query, Request},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
@@ -107,6 +107,18 @@ pub(super) fn missing(name: &str) -> Problem {
 fn unknown(what: &str, name: &str, asked: &[&'static str]) -> Problem {
     let problem = Problem::bad_request(&format!("unknown_{what}"), format!("there is no {what} `{name}` here"));
     problem.at(name).hint(hint(name, asked.iter().copied()))
+}
+
+/// What stands in a path for an id or a name.
+pub(super) struct Segment(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = Path::<String>::from_request_parts(parts, state).await;
+        read.map(|Path(text)| Self(text)).map_err(|error| Problem::bad_request("bad_path", error.to_string()))
+    }
 }
 
 /// A query's parameters.

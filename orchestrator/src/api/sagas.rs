@@ -3,15 +3,12 @@
 use super::{
     App,
     drawing::{Drawing, Format},
-    fields::Parameters,
+    fields::{Parameters, Segment},
     problem::Problem,
     view::{self, History, SagaDetail, SagaPage},
 };
 use crate::store::{Filter, SagaRow, SagaStatus};
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use tercet_core::{Description, Graph, SagaId};
 
 /// Sagas in a page, unless it is said otherwise, and at most.
@@ -45,7 +42,7 @@ pub(super) async fn list(State(app): State<App>, parameters: Parameters) -> Resu
 }
 
 pub(super) async fn one(
-    State(app): State<App>, Path(id): Path<String>, parameters: Parameters,
+    State(app): State<App>, Segment(id): Segment, parameters: Parameters,
 ) -> Result<Json<SagaDetail>, Problem> {
     parameters.end()?;
     let row = app.saga(&id).await?;
@@ -60,7 +57,7 @@ fn running<'a>(app: &'a App, row: &SagaRow) -> Option<&'a Graph> {
 }
 
 pub(super) async fn history(
-    State(app): State<App>, Path(id): Path<String>, parameters: Parameters,
+    State(app): State<App>, Segment(id): Segment, parameters: Parameters,
 ) -> Result<Json<History>, Problem> {
     parameters.end()?;
     let row = app.saga(&id).await?;
@@ -69,7 +66,7 @@ pub(super) async fn history(
 }
 
 pub(super) async fn graph(
-    State(app): State<App>, Path(id): Path<String>, parameters: Parameters,
+    State(app): State<App>, Segment(id): Segment, parameters: Parameters,
 ) -> Result<Drawing, Problem> {
     let format = Format::of(&parameters)?;
     parameters.end()?;

@@ -170,6 +170,7 @@ async fn row_13_ids_that_are_wrong_unknown_or_another_namespaces() {
     other.engine.shut_down().await;
     let node = Node::with(store, "default", None).await;
     assert_snapshot!(node.get("/v1/sagas/17").await.problem(), @"400 bad_name [id]: `17` is not a saga's id: it reads like <id>");
+    assert_snapshot!(node.get("/v1/sagas/%FF").await.problem(), @"400 bad_path: Invalid UTF-8 in `id`");
     let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
     assert_snapshot!(node.get(&format!("/v1/sagas/{unknown}")).await.problem(), @"404 unknown_saga: no saga <id> is known here");
     // Another namespace's saga is as if it were not there, whatever is asked of it.

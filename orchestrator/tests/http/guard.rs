@@ -48,3 +48,20 @@ async fn a_node_that_stops_says_so_and_ends() {
     assert!(started.head.contains("retry-after: 1"), "{}", started.head);
     node.stop.cancel();
 }
+
+#[tokio::test]
+async fn a_store_that_is_down_is_503_and_never_500() {
+    let store = MemoryStore::default();
+    let node = Node::with(store.clone(), "default", None).await;
+    let id = node.begin("visit", "k", "tried").await;
+    store.faults().set_down(true);
+    for path in
+        ["/v1/sagas".to_owned(), format!("/v1/sagas/{id}"), format!("/v1/sagas/{id}/history"), "/v1/counts".to_owned()]
+    {
+        let reply = node.get(&path).await;
+        assert_eq!((reply.status, reply.json()["code"].as_str()), (503, Some("unavailable")), "{path}: {}", reply.body);
+    }
+    assert_snapshot!(node.get("/v1/counts").await.problem(), @"503 unavailable: not now: the store is unavailable: the store is down (on purpose)");
+    store.faults().set_down(false);
+    assert_eq!(node.get("/v1/counts").await.status, 200);
+}
