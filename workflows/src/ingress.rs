@@ -37,9 +37,7 @@ impl Ingress for EngineIngress {
                     acknowledged(self.0.signal(row.id, signalled).await)
                 }
                 // Its start may still be on the way.
-                Ok(None) => {
-                    Acknowledged::Unavailable(format!("no saga `{definition}` is known under the key `{key}`"))
-                }
+                Ok(None) => Acknowledged::Unavailable(format!("no saga `{definition}` is known under the key `{key}`")),
                 Err(error) => acknowledged::<()>(Err(error)),
             }
         })

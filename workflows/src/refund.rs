@@ -70,10 +70,10 @@ pub fn refund() -> Definition<RefundRequest, Refunded> {
     let coupon = saga.tcc("coupon", coupons::TakeCouponBack).request((request, order), take_back);
     let packet = saga.tcc("red_packet", red_packets::TakeRedPacketBack).request((request, order), take_back);
 
-    saga.when("not_shipped", (request, order), |(r, o)| r.goods == Goods::NotShipped && !o.lines.is_empty(), |then| {
+    saga.when("not_shipped", (request, order), are_to_be_stopped, |then| {
         then.tcc("warehouse", warehouse::Stop).request((request, order), goods)
     });
-    saga.when("back_to_stock", (request, order), |(r, o)| r.goods != Goods::Kept && !o.lines.is_empty(), |then| {
+    saga.when("not_kept", (request, order), are_to_come_back, |then| {
         then.tcc("stock", inventory::PutBack).request((request, order), goods)
     });
 
@@ -99,6 +99,14 @@ pub fn refund() -> Definition<RefundRequest, Refunded> {
 /// What the payment granted and the order cost beside money, in proportion to this refund.
 fn take_back((r, o): (RefundRequest, Refunding)) -> TakeBack {
     TakeBack { refund: r.id, order: o.order, user: o.user, part: o.amount, whole: o.whole, on_spent: r.on_spent }
+}
+
+fn are_to_be_stopped((r, o): (RefundRequest, Refunding)) -> bool {
+    r.goods == Goods::NotShipped && !o.lines.is_empty()
+}
+
+fn are_to_come_back((r, o): (RefundRequest, Refunding)) -> bool {
+    r.goods != Goods::Kept && !o.lines.is_empty()
 }
 
 fn goods((r, o): (RefundRequest, Refunding)) -> RefundLines {
