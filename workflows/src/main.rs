@@ -9,13 +9,13 @@ use tercet_shop::{
     Settings, Shop,
     channel::{Behaviour, Behaviours},
 };
-use tercet_workflows::{ingress::Courier, registry};
+use tercet_workflows::{bench, demo, ingress::Courier, registry};
 
 /// How long the gateway waits after the channel asked for patience.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    Tercet::new("tercet").registry(registry()).participants(shop).main()
+    Tercet::new("tercet").registry(registry()).participants(shop).demo(demo::demo).command(bench::bench).main()
 }
 
 /// The shop, with a channel that does what it is asked.

@@ -4,7 +4,10 @@
 //! the orchestrator. Each line is one concurrency: so many sagas are under way at any moment, the next starts when one ends.
 
 mod chain;
+mod command;
 mod process;
+
+pub use command::{Bench, bench};
 
 use chain::{INPUT_BYTES, Link, STEPS, Worker, chain, noise};
 use hdrhistogram::Histogram;

@@ -5,9 +5,11 @@
 
 mod cases;
 mod clock;
+mod command;
 mod report;
 mod show;
 
+pub use command::{Flags, demo};
 pub use report::{Report, Sagas};
 pub use show::{Progress, tables};
 
@@ -21,7 +23,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tercet::{
-    Engine, EngineError, Env, Environment,
+    Engine, EngineError,
+    cli::Hosted,
     store::{Count, SagaStatus},
 };
 use tercet_core::{DefinitionName, Millis, SagaKey};
@@ -116,19 +119,22 @@ impl Demo {
         Ok(Self { options, cases, shop, clock, folder: folder.to_owned() })
     }
 
-    /// The participants, for the engine's transport.
+    /// What a node hosts for it: the participants, the hurrying clock, the folder's database, and what carries the third party's
+    /// reports.
     #[must_use]
-    pub fn participants(&self) -> Vec<Arc<dyn tercet_core::Participant>> {
-        self.shop.participants()
+    pub fn hosted(&self) -> Hosted {
+        let (shop, clock) = (self.shop.clone(), self.clock.clone());
+        Hosted::new(self.shop.participants()).env(self.clock.clone()).database(self.database()).beside(
+            move |engine, stop| async move {
+                tokio::select! {
+                    () = Courier::new(shop, engine, clock).run() => {}
+                    () = stop.cancelled() => {}
+                }
+            },
+        )
     }
 
-    /// The clock, for the engine.
-    #[must_use]
-    pub fn env(&self) -> Env {
-        self.clock.clone()
-    }
-
-    /// Where the engine's database belongs.
+    /// Where the engine's database is.
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.folder.join("tercet.db")
@@ -141,7 +147,6 @@ impl Demo {
     /// When the engine or a database fails.
     pub async fn run(&self, engine: &Engine, mut seen: impl FnMut(&Sagas)) -> Result<Report, DemoError> {
         self.shop.seed(&self.cases.sales).await?;
-        tokio::spawn(Courier::new(self.shop.clone(), engine.clone(), self.env()).run());
         let mut left = self.cases.requests.iter();
         let mut next = left.next();
         loop {
@@ -159,7 +164,7 @@ impl Demo {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         // A last callback may still be due: it changes nothing, and the ledgers are read after it.
-        Courier::new(self.shop.clone(), engine.clone(), self.env()).round().await?;
+        Courier::new(self.shop.clone(), engine.clone(), self.clock.clone()).round().await?;
         Report::read(engine, &self.shop, &self.database()).await
     }
 
@@ -175,6 +180,12 @@ impl Demo {
     #[must_use]
     pub fn options(&self) -> Options {
         self.options
+    }
+
+    /// Where everything of it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 }
 
@@ -216,13 +227,4 @@ fn keep(folder: &Path, options: Options) -> Result<Kept, DemoError> {
     let text = serde_json::to_string(&kept).map_err(|e| failed(e.into()))?;
     std::fs::write(&path, text).map_err(failed)?;
     Ok(kept)
-}
-
-/// The clock's own trait methods are the demo's, too.
-impl Demo {
-    /// The time by the demo's clock.
-    #[must_use]
-    pub fn now(&self) -> Millis {
-        Environment::now(&*self.clock)
-    }
 }
