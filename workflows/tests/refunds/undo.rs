@@ -81,7 +81,7 @@ impl Operation for Fragile {
     type Reply = u32;
 }
 
-impl Tcc<Fragile> for Fragile {
+impl Tcc<Self> for Fragile {
     async fn try_(&self, _: &Transaction, _: &Call, request: u32) -> Outcome<u32> {
         Ok(request)
     }

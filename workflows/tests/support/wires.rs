@@ -128,7 +128,12 @@ impl Wires {
         let mut state = self.state.lock().unwrap();
         state.made.push(Made { call: call.clone(), answer: None });
         let number = state.made.len() - 1;
-        let befalls = |p: &&mut Planned| p.step == call.step.as_str() && p.phase == call.phase && p.times != Some(0);
+        let befalls = |p: &&mut Planned| {
+            // A request of every step of a refund names it.
+            let is_of = |refund: &RefundId| call.request.as_str().contains(&format!("\"{refund}\""));
+            let is_named = p.of.as_ref().is_none_or(is_of);
+            p.step == call.step.as_str() && p.phase == call.phase && p.times != Some(0) && is_named
+        };
         let fault = state.planned.iter_mut().find(befalls).map(|planned| {
             planned.times = planned.times.map(|times| times - 1);
             planned.fault.clone()
