@@ -215,8 +215,11 @@ impl Deciding<'_> {
         let Some(effect) = &at.effect else { return };
         let fence = matches!(effect.next, Next::Query { fence: true, .. });
         let closing = effect.closing && at.status == Status::Asked;
-        let limit = self.node(step).map_or(0, |node| node.policy.query_limit);
-        let exhausted = !effect.forced && effect.queries + 1 >= limit;
+        let (limit, closes) = self.node(step).map_or((0, false), |node| (node.policy.query_limit, node.closes));
+        // After a lifetime *absent* is final: where nothing can be closed, that is worth waiting for, and no person is called before.
+        let expires = at.ask.as_ref().and_then(|ask| ask.expires).filter(|_| !closes);
+        let lives = expires.is_some_and(|expires| self.at <= expires.plus(EXPIRY_MARGIN));
+        let exhausted = !effect.forced && !lives && effect.queries + 1 >= limit;
         let next = if fence || closing || exhausted { None } else { self.next_query(step) };
         let why = answer.to_string();
         self.fact(Fact::Queried { step: step.clone(), answer, next });

@@ -69,7 +69,7 @@ fn needs_undo(at: &StepState) -> bool {
     match at.status {
         Status::GaveUp if broken("unknown_try_never_cancelled") => false,
         Status::Done | Status::GaveUp => at.kind.is_undone() || at.kind == StepKind::Child,
-        Status::Refused => at.kind.is_undone() && at.repeated && !broken("refused_never_cancelled"),
+        Status::Refused => at.kind.is_undone() && at.repeated,
         _ => false,
     }
 }
