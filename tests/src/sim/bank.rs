@@ -11,8 +11,11 @@ use super::{
     world::{Process, World, locked, within},
 };
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, Weak},
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tercet_core::Millis;
@@ -85,7 +88,10 @@ pub(crate) struct Bank {
     weather: Arc<Weather>,
     process: Process,
     entries: Mutex<BTreeMap<String, Entry>>,
+    /// How long the next calls travel, in milliseconds, where a script says so.
+    travels: Mutex<VecDeque<u64>>,
     back: Mutex<Option<Weak<dyn CalledBack>>>,
+    arrivals: AtomicU64,
 }
 
 impl Bank {
@@ -95,12 +101,32 @@ impl Bank {
             weather: weather.clone(),
             process: world.process(),
             entries: Mutex::default(),
+            travels: Mutex::default(),
             back: Mutex::new(None),
+            arrivals: AtomicU64::new(0),
         })
     }
 
     pub(crate) fn calls_back(&self, whom: Weak<dyn CalledBack>) {
         *locked(&self.back) = Some(whom);
+    }
+
+    /// The next calls travel that long, in milliseconds: for scripted scenarios.
+    #[cfg(test)]
+    pub(crate) fn travel(&self, next: impl IntoIterator<Item = u64>) {
+        locked(&self.travels).extend(next);
+    }
+
+    /// Calls that were asked to carry something out and arrived.
+    #[cfg(test)]
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.arrivals.load(Ordering::Relaxed)
+    }
+
+    /// How many entries there are for a payment's charge: one for each key it was asked under.
+    #[cfg(test)]
+    pub(crate) fn keys_of(&self, payment: &str) -> usize {
+        locked(&self.entries).values().filter(|entry| entry.wanted.payment == payment).count()
     }
 
     /// A charge from before the run.
@@ -138,6 +164,7 @@ impl Bank {
         }
         let late = self.weather.strikes(Fault::BankCallLate);
         let travel = if late { self.world.between(2_000, 240_000) } else { self.world.between(1, 60) };
+        let travel = locked(&self.travels).pop_front().unwrap_or(travel);
         let (sender, word) = tokio::sync::oneshot::channel();
         let this = self.clone();
         self.world.spawn(self.process, async move {
@@ -162,6 +189,7 @@ impl Bank {
     async fn arrived(self: Arc<Self>, wanted: Wanted) -> Word {
         let key = wanted.key.clone();
         self.world.note(|| format!("bank gets {wanted:?}"));
+        self.arrivals.fetch_add(1, Ordering::Relaxed);
         if wanted.expires.is_some_and(|expires| self.world.now() >= expires) {
             return Word::Final("expired");
         }

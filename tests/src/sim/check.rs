@@ -100,10 +100,6 @@ impl Checker {
         }
     }
 
-    pub(crate) fn state(&self, saga: SagaId) -> Option<State> {
-        locked(&self.seen).states.get(&saga).cloned()
-    }
-
     pub(crate) fn with_states<T>(&self, look: impl FnOnce(&BTreeMap<SagaId, State>) -> T) -> T {
         look(&locked(&self.seen).states)
     }

@@ -2,6 +2,7 @@
 //! them made to fail.
 
 mod bank;
+mod canaries;
 mod check;
 mod contracts;
 mod disk;
@@ -10,8 +11,13 @@ mod net;
 mod people;
 mod run;
 mod sagas;
+mod series;
 mod town;
+#[cfg(test)]
+mod traces;
 mod weather;
 mod world;
 
-pub use run::{Outcome, must_happen, run};
+pub use canaries::CANARIES;
+pub use run::{Outcome, must_happen};
+pub use series::{Series, attempt, series};

@@ -89,12 +89,12 @@ pub(crate) async fn start<T: Serialize>(
 }
 
 fn client<T: Serialize + Send + Sync + Clone + 'static>(
-    town: &Arc<Town>, acknowledged: &Arc<Acknowledgements>, after: u64, definition: &'static str, key: String, input: T,
+    town: &Arc<Town>, acknowledged: &Arc<Acknowledgements>, after: u64, definition: &'static str, key: &str, input: &T,
 ) {
     let copies = 1 + u64::from(town.weather.strikes(Fault::StartDoubled));
     for copy in 0..copies {
         let (this, acknowledged) = (town.clone(), acknowledged.clone());
-        let (key, input) = (key.clone(), input.clone());
+        let (key, input) = (key.to_owned(), input.clone());
         town.world.spawn(town.people, async move {
             this.world.some_time(after, after + copy * 3_000).await;
             match start(&this, definition, &key, &input).await {
@@ -134,9 +134,9 @@ fn orders(town: &Arc<Town>, acknowledged: &Arc<Acknowledgements>, at: u64) {
         // Now and then before the order, about its limit, or after it.
         let later = if world.chance(0.6) { world.between(0, 120_000) } else { world.between(600_000, 1_000_000) };
         let definition = world.pick(&PAYMENTS).copied().unwrap_or(PAYMENTS[0]);
-        client(town, acknowledged, begins + later, definition, payment.payment.clone(), payment);
+        client(town, acknowledged, begins + later, definition, &payment.payment, &payment);
     }
-    client(town, acknowledged, begins, "order", order.order.clone(), order);
+    client(town, acknowledged, begins, "order", &order.order, &order);
 }
 
 fn refunds(town: &Arc<Town>, acknowledged: &Arc<Acknowledgements>, at: u64) {
@@ -147,14 +147,14 @@ fn refunds(town: &Arc<Town>, acknowledged: &Arc<Acknowledgements>, at: u64) {
     let refund = Refund { payment, request: request.clone(), minor };
     let input = Return { refund, points: Amount { account: 2, minor: 4 }, line: Line { item: 1, pieces: 2 } };
     let definition = world.pick(&REFUNDS).copied().unwrap_or(REFUNDS[0]);
-    client(town, acknowledged, world.between(0, 400_000), definition, request, input);
+    client(town, acknowledged, world.between(0, 400_000), definition, &request, &input);
 }
 
 fn baskets(town: &Arc<Town>, acknowledged: &Arc<Acknowledgements>, at: u64) {
     let (definition, name) = if town.world.chance(0.6) { ("basket", "basket") } else { ("trip", "trip") };
     let key = format!("{name}-{at}");
     let input = order_of(town, key.clone());
-    client(town, acknowledged, town.world.between(0, 400_000), definition, key, input);
+    client(town, acknowledged, town.world.between(0, 400_000), definition, &key, &input);
 }
 
 // ---- users and operators
@@ -165,9 +165,10 @@ async fn user(town: Arc<Town>) {
         if !town.weather.strikes(Fault::CancelAsked) {
             continue;
         }
-        let sagas: Vec<SagaId> = town
-            .checker
-            .with_states(|states| states.values().filter(|state| !state.life.is_ended()).map(State::saga).collect());
+        let sagas: Vec<SagaId> = town.checker.with_states(|states| {
+            let theirs = |state: &&State| !state.life.is_ended() && state.definition().as_str() != "give_back";
+            states.values().filter(theirs).map(State::saga).collect()
+        });
         if let (Some(&saga), Some(engine)) = (town.world.pick(&sagas), town.engine()) {
             let asked = engine.cancel(saga, "user".to_owned(), "changed my mind".to_owned()).await;
             town.world.note(|| format!("a user cancels {saga}: {:?}", asked.map(|_| ())));
@@ -217,7 +218,8 @@ fn honest(town: &Town, state: &State, step: &StepInstance, choice: Choice) -> Op
             let request: BTreeMap<String, serde_json::Value> = at.ask.as_ref()?.request.parse().ok()?;
             Payload::of(request.get("minor")?).ok().map(Action::MarkDone)
         }
-        Choice::MarkNotDone if at.kind == StepKind::Pivot => {
+        // Money that is not ours to keep: nobody settles for *not done*.
+        Choice::MarkNotDone if at.kind == StepKind::Pivot && state.definition().as_str() != "give_back" => {
             let force = step.as_str() == "charge" && town.world.now().0 % 3 == 0;
             Some(Action::MarkNotDone { force })
         }
@@ -254,7 +256,11 @@ impl Ingress for Ways {
         Box::pin(async move {
             let Some(engine) = self.0.engine() else { return Acknowledged::Unavailable("no engine".to_owned()) };
             let Completion { saga, step, phase, answer } = told;
-            acknowledged(&self.0, "a completion", engine.complete(saga, step, phase, answer).await)
+            match engine.complete(saga, step, phase, answer).await {
+                // A script's call without a saga.
+                Err(EngineError::UnknownSaga { .. }) => Acknowledged::Never("no saga".to_owned()),
+                told => acknowledged(&self.0, "a completion", told),
+            }
         })
     }
 

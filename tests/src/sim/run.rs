@@ -50,8 +50,7 @@ pub fn must_happen() -> impl Iterator<Item = &'static str> {
 const HEALED_WITHIN: Duration = Duration::from_secs(3 * 3600);
 
 /// Runs one seed to its end, or to the first thing that is wrong.
-#[must_use]
-pub fn run(seed: u64, traces: bool) -> Outcome {
+pub(crate) fn run(seed: u64, traces: bool) -> Outcome {
     let world = World::new(seed, traces);
     let began = world.now();
     let weather = Weather::of(&world);
@@ -100,7 +99,7 @@ pub(crate) fn heals(town: &Arc<Town>) -> bool {
 /// What must be so at rest.
 pub(crate) fn at_rest(town: &Town, acknowledged: &Acknowledgements) -> Result<(), String> {
     let states = town.checker.with_states(Clone::clone);
-    for state in states.values().filter(|state| !is_at_rest(state, &states)) {
+    if let Some(state) = states.values().find(|state| !is_at_rest(state, &states)) {
         let steps: Vec<_> = state.steps.iter().map(|(step, at)| format!("{step} {:?}", at.status)).collect();
         let (saga, name, life) = (state.saga(), state.definition(), state.life);
         return Err(format!("{saga} ({name}) is {life:?} and not at rest long after the faults: {}", steps.join(", ")));
@@ -135,6 +134,13 @@ fn books(town: &Town, states: &BTreeMap<SagaId, State>) -> Result<(), String> {
         let taken = looked(&town.stock, |stock| stock.taken_by(state.saga()))?;
         if taken != 0 {
             return Err(format!("{} was cancelled, and {taken} pieces are still taken", state.saga()));
+        }
+    }
+    for state in states.values().filter(|state| state.definition().as_str() == "order") {
+        let accepted = state.signals.values().filter(|signal| signal.verdict == Some(Verdict::Accepted)).count();
+        let committed = matches!(state.life, Life::Confirming | Life::Confirmed);
+        if accepted != usize::from(committed) {
+            return Err(format!("{} is {:?} with {accepted} payments accepted", state.saga(), state.life));
         }
     }
     for (order, (saga, stands)) in looked(&town.desk, |desk| desk.orders.clone())? {

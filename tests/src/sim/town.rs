@@ -29,10 +29,13 @@ use tercet::{Engine, Parts, Registry, Settings, store::MemoryStore};
 use tercet_core::{Millis, Namespace, Participant, SagaId};
 use tercet_participant::{Database, Memory, Service, database::Access, database::memory::CommitFault};
 
+/// What is held, by the saga that holds it.
+type Holds = Vec<(SagaId, String)>;
+
 /// A participant's database, seen by the checkers.
 trait Looked: Send + Sync {
     /// Its equation, and what it holds; `None` while a transaction is open.
-    fn look(&self) -> Option<(Result<(), String>, Vec<(SagaId, String)>)>;
+    fn look(&self) -> Option<(Result<(), String>, Holds)>;
     fn name(&self) -> &'static str;
     fn is_changed(&self) -> bool;
 }
@@ -44,7 +47,7 @@ struct Watched<M> {
 }
 
 impl<M: Model> Looked for Watched<M> {
-    fn look(&self) -> Option<(Result<(), String>, Vec<(SagaId, String)>)> {
+    fn look(&self) -> Option<(Result<(), String>, Holds)> {
         let seen = self.database.try_look(|model| (model.check(), model.held()))?;
         self.changed.store(false, Ordering::Relaxed);
         Some(seen)
@@ -148,6 +151,13 @@ const RETENTION: Duration = Duration::from_secs(2 * 3600);
 impl Town {
     /// A town with that weather; no engine runs yet.
     pub(crate) fn found(world: &Arc<World>, weather: &Arc<Weather>) -> Arc<Self> {
+        Self::found_with(world, weather, None)
+    }
+
+    /// The same, with a participant of a script's in place of those that offer its contracts.
+    pub(crate) fn found_with(
+        world: &Arc<World>, weather: &Arc<Weather>, scripted: Option<Arc<dyn Participant>>,
+    ) -> Arc<Self> {
         let (wires, database) = (world.process(), world.process());
         let participants = BTreeMap::new();
         let mut founding = Founding {
@@ -162,6 +172,11 @@ impl Town {
         let desk = founding.desks();
         let (pay, pay_host) = founding.cashier(&bank);
         founding.carrier(&depot);
+        if let Some(scripted) = scripted {
+            let host = Host::new(world, "script");
+            let contracts = scripted.contracts().into_iter();
+            founding.participants.extend(contracts.map(|c| (c.to_string(), (scripted.clone(), host.clone()))));
+        }
         let store = MemoryStore::new();
         let checker = Checker::new(world, &store);
         let Founding { participants, watched, .. } = founding;
@@ -260,6 +275,12 @@ impl Town {
         }
     }
 
+    /// Who answers for a contract.
+    #[cfg(test)]
+    pub(crate) fn participant(&self, contract: &str) -> Arc<dyn Participant> {
+        self.net.participants[contract].0.clone()
+    }
+
     // ---- running
 
     /// Runs until `until`, looking after every step; true when something is wrong.
@@ -287,8 +308,8 @@ impl Town {
     }
 
     /// What is held at all participants, and loose at third parties.
-    pub(crate) fn held(&self) -> Vec<(SagaId, String)> {
-        let mut held: Vec<(SagaId, String)> = self.depot.loose();
+    pub(crate) fn held(&self) -> Holds {
+        let mut held: Holds = self.depot.loose();
         for watched in &self.watched {
             held.extend(watched.look().map(|(_, held)| held).unwrap_or_default());
         }

@@ -55,7 +55,7 @@ faults! {
     BankNever "third party never reported" 0.35
     BankForgot "third party forgot" 0.30
     BankMovedAfterClose "third party moved the money after its close was asked for" 0.50
-    BankPaidAllTheSame "third party said no for good, and paid all the same" 0.05
+    BankPaidAllTheSame "third party said no for good, and paid all the same" 0.30
     BankNotFinal "third party's refusal was not final" 0.15
     BankPoor "third party's balance was insufficient for a while" 0.10
     BankRefused "third party refused for good" 0.08
@@ -88,6 +88,7 @@ impl Weather {
     }
 
     /// None at all: for scripted scenarios.
+    #[cfg(test)]
     pub(crate) fn fair(world: &Arc<World>) -> Arc<Self> {
         Arc::new(Self { world: world.clone(), rates: Mutex::default() })
     }
@@ -103,6 +104,7 @@ impl Weather {
     }
 
     /// Makes a fault certain, or impossible: for scripted scenarios.
+    #[cfg(test)]
     pub(crate) fn set(&self, fault: Fault, rate: f64) {
         locked(&self.rates).insert(fault, rate);
     }

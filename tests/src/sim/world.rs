@@ -272,10 +272,6 @@ impl World {
         }
     }
 
-    pub(crate) fn traces(&self) -> bool {
-        self.traces
-    }
-
     /// Something happened that is counted.
     pub(crate) fn count(&self, what: &'static str) {
         *self.core().counts.entry(what).or_default() += 1;

@@ -7,7 +7,7 @@ use crate::sim::{
     world::{Process, World, locked, within},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -28,12 +28,20 @@ pub(crate) struct Depot {
     weather: Arc<Weather>,
     process: Process,
     bills: Mutex<BTreeMap<String, Standing>>,
+    /// How long the next calls travel, in milliseconds, where a script says so.
+    pub(crate) travels: Mutex<VecDeque<u64>>,
 }
 
 impl Depot {
     pub(crate) fn new(world: &Arc<World>, weather: &Arc<Weather>) -> Arc<Self> {
         let process = world.process();
-        Arc::new(Self { world: world.clone(), weather: weather.clone(), process, bills: Mutex::default() })
+        Arc::new(Self {
+            world: world.clone(),
+            weather: weather.clone(),
+            process,
+            bills: Mutex::default(),
+            travels: Mutex::default(),
+        })
     }
 
     /// Waybills that stand, and were neither confirmed nor made void.
@@ -49,6 +57,7 @@ impl Depot {
         let late = self.weather.strikes(Fault::BankCallLate);
         let lost = self.weather.strikes(Fault::BankAnswerLost);
         let travel = if late { self.world.between(1_000, 60_000) } else { self.world.between(1, 40) };
+        let travel = locked(&self.travels).pop_front().unwrap_or(travel);
         let (sender, word) = tokio::sync::oneshot::channel();
         let this = self.clone();
         self.world.spawn(self.process, async move {

@@ -8,7 +8,7 @@ use crate::sim::{
     weather::Weather,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tercet_core::{Call, DefinitionName, IdempotencyKey, Refusal, SagaId, SagaKey};
+use tercet_core::{Call, DefinitionName, IdempotencyKey, Refusal, SagaId, SagaKey, canary::broken};
 use tercet_participant::{
     Closing, External, Found, Handed, Memory, Outbox, Outcome, Pivot, Settled, Tcc, Ticket, database::memory::MemoryTx,
     refuse,
@@ -52,7 +52,6 @@ struct RefundRow {
 #[derive(Clone, Debug)]
 pub(crate) struct Handing {
     pub(crate) ticket: Ticket,
-    pub(crate) contract: String,
     payment: Option<Payment>,
 }
 
@@ -123,6 +122,9 @@ type Tx = MemoryTx<Pay>;
 
 /// Money that came for what is held as failed goes back, under the charge's own key, whoever sees it first.
 async fn give_back(tx: &Tx, key: &IdempotencyKey, payment: &Payment) -> Outcome<()> {
+    if broken("drop_late_evidence") || broken("close_without_asking") {
+        return Ok(());
+    }
     let (Ok(definition), Ok(key)) = ("give_back".parse::<DefinitionName>(), key.as_str().parse::<SagaKey>()) else {
         return Ok(());
     };
@@ -179,7 +181,9 @@ impl Tcc<HoldRefund, Memory<Pay>> for Cashier {
             if pay.refunds.get(&request.request).is_some_and(|held| held.state != HoldState::Released) {
                 return Err("duplicate");
             }
-            if request.minor <= 0 || row.refunded + row.reserved + request.minor > row.received {
+            let reserved = if broken("pending_refunds_not_counted") { 0 } else { row.reserved };
+            let above = row.refunded + reserved + request.minor > row.received;
+            if request.minor <= 0 || above {
                 return Err("too_much");
             }
             row.reserved += request.minor;
@@ -247,6 +251,9 @@ impl Cashier {
             Word::Done(minor) => Found::Done(minor),
             Word::Final(why) => Found::refused(why, "the bank has recorded a failure"),
             Word::Nothing => Found::Absent,
+            Word::Soft if broken("soft_refusal_reported_final") => {
+                Found::refused("busy", "not final, and told as final")
+            }
             Word::Soft | Word::Accepted => Found::pending("the bank is at it"),
             _ => Found::unknown("the bank did not answer"),
         }
@@ -262,7 +269,7 @@ impl Cashier {
     }
 
     fn handing(tx: &Tx, cx: &Call, payment: Option<Payment>) {
-        let handing = Handing { ticket: Ticket::of(cx), contract: cx.contract.to_string(), payment };
+        let handing = Handing { ticket: Ticket::of(cx), payment };
         tx.with(|pay| {
             let row = handing.payment.as_ref().and_then(|of| pay.payments.get_mut(&of.payment));
             if let Some(row) = row {

@@ -149,6 +149,13 @@ impl Model for Stock {
 }
 
 impl Stock {
+    /// Moves pieces from the shelf out of the town, or back: for scripted scenarios.
+    #[cfg(test)]
+    pub(crate) fn sells(&mut self, pieces: i64) {
+        self.shelf -= pieces;
+        self.sold += pieces;
+    }
+
     /// Pieces that a saga has taken by way of that step.
     pub(crate) fn taken_by(&self, saga: SagaId) -> i64 {
         self.takes.iter().filter(|((of, _), _)| *of == saga).map(|(_, pieces)| pieces).sum()
