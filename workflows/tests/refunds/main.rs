@@ -9,6 +9,7 @@ mod channel;
 mod crashed;
 mod drawing;
 mod ingress;
+mod kit;
 mod lost;
 mod paths;
 mod refused;

@@ -37,7 +37,7 @@ async fn b07_of_a_hundred_sagas_the_one_that_cannot_be_read_is_set_apart_and_the
     let asked = world.ask(move |engine| async move { engine.wait(bad, tercet::Until::Now).await }).await;
     let Err(EngineError::Quarantined { why, .. }) = asked else { panic!("{asked:?}") };
     assert!(why.starts_with("entry "), "{why}");
-    world.pass(HOUR).await;
+    world.pass(minutes(15)).await;
     let counts = world.ask(|engine| async move { engine.counts().await }).await.unwrap();
     let parked: u64 = counts.iter().filter(|count| count.parked).map(|count| count.sagas).sum();
     assert_eq!(parked, 1, "it shows, apart from what runs");
