@@ -2,9 +2,12 @@
 
 use super::message::{Reply, Snapshot, Until};
 use crate::store::{JournalRow, Projection, SagaStatus, TimerChange, TimerName, TimerRow};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tercet_core::{
-    Command, Entry, Graph, Life, Millis, Phase, SagaId, State, Status, StepInstance, StepKind, Timer, apply,
+    Command, Entry, Graph, Life, Millis, Phase, SagaId, State, Status, StepInstance, StepKind, StepState, Timer, apply,
     canary::broken, entry::ENTRY_VERSION, outstanding,
 };
 
@@ -23,8 +26,8 @@ pub(super) struct Active {
     pub(super) projection: Projection,
     pub(super) watchers: Vec<(Until, Reply<Snapshot>)>,
     pub(super) panics: u8,
-    /// It was read from its journal, so calls may have been made that nobody here remembers.
-    pub(super) recovered: bool,
+    /// What was outstanding when it was read from its journal: calls of these may have been made that nobody here remembers.
+    pub(super) recovered: BTreeSet<HandKey>,
 }
 
 /// Which outstanding thing a hand holds.
@@ -99,7 +102,7 @@ impl Active {
             projection,
             watchers: Vec::new(),
             panics: 0,
-            recovered: false,
+            recovered: BTreeSet::new(),
         }
     }
 
@@ -194,11 +197,11 @@ fn has_reached(state: &State, until: &Until) -> bool {
         Until::End => state.life.is_ended(),
         Until::Tried => {
             let trying = |kind: StepKind| matches!(kind, StepKind::Tcc | StepKind::Compensable | StepKind::Read);
-            let out = |step: &tercet_core::StepState| step.status == Status::Asked && trying(step.kind);
+            let out = |step: &StepState| step.status == Status::Asked && trying(step.kind);
             state.life != Life::Trying || !state.steps.values().any(|step| out(step) && step.parked.is_none())
         }
         Until::Step(step) => {
-            let open = |step: &tercet_core::StepState| {
+            let open = |step: &StepState| {
                 matches!(step.status, Status::Asked | Status::Waiting(_))
                     && step.pending.is_none()
                     && step.parked.is_none()
@@ -225,15 +228,25 @@ pub(super) fn projection(state: &State, commands: &[Command]) -> Projection {
     Projection {
         status,
         parked: u32::try_from(state.parked().count()).unwrap_or(u32::MAX),
-        attention: state.steps.values().any(|step| step.attention.is_some()),
+        attention: state.steps.values().any(asks_for_attention),
         updated: state.at,
         wakes: wakes(state, commands),
         output,
     }
 }
 
+/// A person should look: it struggles, something contradicts what was decided, or a *not done* was believed without proof.
+fn asks_for_attention(step: &StepState) -> bool {
+    let forced = step.effect.as_ref().is_some_and(|effect| effect.forced);
+    step.attention.is_some() || step.contradicted != (false, false) || forced
+}
+
 /// When the saga wakes by itself, if nothing but its own waits holds it: a restart need not take it up before.
 fn wakes(state: &State, commands: &[Command]) -> Option<Millis> {
+    let child = |step: &StepState| step.kind == StepKind::Child && step.status == Status::Asked;
+    if state.steps.values().any(child) {
+        return None;
+    }
     let mut wakes = None;
     for command in commands {
         let at = match command {

@@ -17,27 +17,28 @@ const PURGE_EVERY: Duration = Duration::from_secs(600);
 /// How long the key of an ended saga still answers after its journal is gone.
 const KEYS_KEPT: u32 = 4;
 
-/// Every half look-ahead: the timers that are due before the next look but one.
+/// Every half look-ahead: the timers that are due before the next look but one, page by page.
 pub(super) async fn timers(shared: Arc<Shared>) {
+    let mut after = None;
+    let mut until = shared.env.now().plus(shared.settings.look_ahead);
     while !shared.is_stopped() {
-        let now = shared.env.now();
-        let until = now.plus(shared.settings.look_ahead);
-        match shared.store.timers_due(until, PAGE).await {
+        match shared.store.timers_due(after.take(), until, PAGE).await {
             Ok(rows) => {
-                // A full page: the rest is later than its last row, so the next look comes when that one is due.
-                let full = rows.len() == PAGE as usize;
-                let next = rows.last().filter(|_| full).map_or(now.plus(shared.settings.look_ahead / 2), |row| row.due);
+                after = rows.last().filter(|_| rows.len() == PAGE as usize).cloned();
                 shared.send(Message::Timers(rows));
-                let soonest = now.plus(Duration::from_millis(20));
-                shared.env.sleep_until(next.max(soonest)).await;
+                if after.is_none() {
+                    shared.env.sleep_until(shared.env.now().plus(shared.settings.look_ahead / 2)).await;
+                    until = shared.env.now().plus(shared.settings.look_ahead);
+                }
             }
             Err(error) => pause(&shared, &error).await,
         }
     }
 }
 
-async fn pause(shared: &Shared, error: &StoreError) {
-    shared.unavailable(&error.to_string());
+/// Waits before the store is asked again that could not be read.
+pub(super) async fn pause(shared: &Shared, error: &StoreError) {
+    shared.cannot_read(&error.to_string());
     shared.env.sleep_until(shared.env.now().plus(Duration::from_millis(500))).await;
 }
 
@@ -47,6 +48,7 @@ pub(super) async fn inbox(shared: Arc<Shared>) {
         let rows = shared.store.inbox(shared.inbox_in_hand(), PAGE).await;
         let more = match rows {
             Ok(rows) => {
+                shared.can_read();
                 let more = rows.len() == PAGE as usize;
                 rows.into_iter().for_each(|(id, item)| hand_over(&shared, id, &item));
                 more

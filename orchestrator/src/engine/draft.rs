@@ -1,11 +1,11 @@
-//! A batch under construction: one transaction's worth of decisions, and who waits to hear that it is durable.
+//! A batch under construction: one transaction's worth of decisions.
 
 use super::{
     active::Active,
-    message::{Reply, Snapshot, StartedSaga},
+    message::{Reply, StartedSaga},
 };
 use crate::store::{AuditRow, Batch, Change, InboxId, InboxItem, JournalRow, Projection, Start, TimerChange};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tercet_core::{Entry, SagaId};
 
 /// The next batch.
@@ -13,7 +13,6 @@ use tercet_core::{Entry, SagaId};
 pub(super) struct Draft {
     pub(super) starts: Vec<Starting>,
     pub(super) changes: BTreeMap<SagaId, Change>,
-    pub(super) waiting: Vec<(SagaId, Reply<Snapshot>)>,
 }
 
 /// A saga that the batch begins.
@@ -30,6 +29,16 @@ pub(super) enum StartedBy {
     Caller(Reply<StartedSaga>),
     /// A saga, whose entry stands in the same batch.
     Saga(SagaId),
+}
+
+impl Starting {
+    /// The saga that it stands and falls with.
+    pub(super) fn owner(&self) -> SagaId {
+        match self.by {
+            StartedBy::Caller(_) => self.start.row.id,
+            StartedBy::Saga(by) => by,
+        }
+    }
 }
 
 impl Draft {
@@ -76,8 +85,7 @@ impl Draft {
     /// Takes out what concerns a saga: its change, what it started, who waits for it.
     pub(super) fn drop_saga(&mut self, saga: SagaId) {
         self.changes.remove(&saga);
-        self.starts.retain(|starting| !matches!(starting.by, StartedBy::Saga(by) if by == saga));
-        self.waiting.retain(|(of, _)| *of != saga);
+        self.starts.retain(|starting| starting.owner() != saga);
     }
 
     /// Puts `later`, which was decided after this, behind it.
@@ -92,30 +100,22 @@ impl Draft {
             own.put.extend(change.put);
             own.audit.extend(change.audit);
         }
-        self.waiting.extend(later.waiting);
     }
 
     /// Two halves, each of which stands by itself: what a saga started stays with it. `None` when there is but one saga.
     pub(super) fn halves(mut self) -> Result<(Self, Self), Self> {
-        let mut owners: Vec<SagaId> = self.changes.keys().copied().collect();
-        owners.extend(self.starts.iter().filter_map(|s| match s.by {
-            StartedBy::Caller(_) => Some(s.start.row.id),
-            StartedBy::Saga(_) => None,
-        }));
-        if owners.len() < 2 {
+        let mut owners: BTreeSet<SagaId> = self.changes.keys().copied().collect();
+        owners.extend(self.starts.iter().map(Starting::owner));
+        let Some(middle) = owners.iter().nth(owners.len() / 2).copied().filter(|_| owners.len() > 1) else {
             return Err(self);
-        }
-        let second: Vec<SagaId> = owners.split_off(owners.len() / 2);
+        };
+        let second = owners.split_off(&middle);
         let mut other = Self::default();
         for saga in &second {
             other.changes.extend(self.changes.remove_entry(saga));
         }
-        let belongs = |starting: &Starting| match starting.by {
-            StartedBy::Caller(_) => second.contains(&starting.start.row.id),
-            StartedBy::Saga(by) => second.contains(&by),
-        };
+        let belongs = |starting: &Starting| second.contains(&starting.owner());
         (other.starts, self.starts) = self.starts.into_iter().partition(belongs);
-        (other.waiting, self.waiting) = self.waiting.into_iter().partition(|(saga, _)| second.contains(saga));
         Ok((self, other))
     }
 }

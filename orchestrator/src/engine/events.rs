@@ -7,9 +7,27 @@ use super::{
     starts::row_of,
     worker::Worker,
 };
-use crate::store::{AuditRow, InboxItem, TimerChange};
+use crate::store::{AuditRow, InboxItem};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tercet_core::{Action, Answered, Delivery, Entry, Event, Life, Phase, SagaId, What, choices, decide, deliveries};
+use tercet_core::{
+    Action, Answer, Answered, Delivery, Entry, Event, Life, Phase, SagaId, StepInstance, What, choices, decide,
+    deliveries, state::Effect,
+};
+
+/// Who cancels a child, in its journal: no person, so that nothing is audited.
+const PARENT: &str = "its parent saga";
+
+/// What came of deciding.
+pub(super) enum Decided {
+    /// An entry is in the next batch.
+    Written,
+    /// It agrees with what is so, or comes late, or twice.
+    Nothing,
+    /// It cannot happen: a bug of whoever sent it.
+    Illegal(String),
+    /// The decider panicked.
+    Panicked,
+}
 
 /// Panics while handling one saga, after which it waits for a person.
 const PANICS_MAX: u8 = 3;
@@ -30,9 +48,6 @@ impl Worker {
 
     fn happened(&mut self, incoming: Incoming) {
         let Incoming { saga, what, inbox, reply } = incoming;
-        if let Coming::Due(name) = &what {
-            self.fired(saga, name);
-        }
         let sender = sender_of(&what);
         let checked = match self.sagas.get(&saga) {
             Some(active) => self.what(active, what),
@@ -41,17 +56,30 @@ impl Worker {
         match checked {
             Ok(Some(what)) => {
                 self.tell_again(saga, &what);
-                let audit = audit_of(saga, &what);
-                let written = self.decide(saga, what);
-                if written && let Some(audit) = audit {
-                    let at = self.now();
-                    self.next.audit(AuditRow { at, ..audit });
+                let (hurried, audit) = (retried(&what), audit_of(saga, &what));
+                match self.decide(saga, what) {
+                    Decided::Written => {
+                        hurried.into_iter().for_each(|step| self.hurry(saga, &step));
+                        let at = self.now();
+                        audit.into_iter().for_each(|audit| self.next.audit(AuditRow { at, ..audit }));
+                    }
+                    Decided::Nothing => {}
+                    Decided::Illegal(why) => {
+                        reply.map(|reply| reply.send(Err(EngineError::Bug(why))));
+                        return self.next.take(saga, inbox);
+                    }
+                    // Not taken: it is looked at again, until the saga waits for a person.
+                    Decided::Panicked => {
+                        let bug = EngineError::Bug("deciding about it panicked: look at the log".to_owned());
+                        reply.map(|reply| reply.send(Err(bug)));
+                        return self.shared.taken(inbox.as_slice());
+                    }
                 }
             }
             Ok(None) => {}
             Err(error) => {
                 if let Some(to) = sender {
-                    let answer = tercet_core::Answer::refused(error.code(), error.to_string());
+                    let answer = Answer::refused(error.code(), error.to_string());
                     self.deliver(saga, vec![Delivery::Report { to, undoes: false, answer }]);
                 }
                 reply.map(|reply| reply.send(Err(error)));
@@ -68,7 +96,7 @@ impl Worker {
     fn what(&self, active: &Active, coming: Coming) -> Result<Option<What>, EngineError> {
         let what = match coming {
             Coming::Due(name) => return Ok(timer_of(&name).map(What::TimerFired)),
-            Coming::Answer { step, phase, answer } => return Ok(self.answered(active, step, phase, answer)),
+            Coming::Answer { step, phase, answer } => return answered(active, step, phase, answer).map(Some),
             Coming::Event(what) => what,
         };
         match &what {
@@ -96,18 +124,6 @@ impl Worker {
         Ok(Some(what))
     }
 
-    /// An answer that came by another way than its call's: the newest attempt's.
-    fn answered(
-        &self, active: &Active, step: tercet_core::StepInstance, phase: Phase, answer: tercet_core::Answer,
-    ) -> Option<What> {
-        let at = active.state.step(&step)?;
-        let hand = active.hands.iter().find(|(key, _)| key.step == step && key.phase == phase);
-        let attempt = at.effect.as_ref().map_or(0, tercet_core::state::Effect::newest);
-        let attempts = hand.map_or(1, |(_, hand)| hand.attempts);
-        let issued = at.asked;
-        Some(What::Answered(Answered { step, phase, attempt, attempts, issued, answer }))
-    }
-
     /// A signal that came before has its verdict repeated to the saga that asks again.
     fn tell_again(&mut self, saga: SagaId, what: &What) {
         let What::Signalled(signalled) = what else { return };
@@ -116,32 +132,35 @@ impl Worker {
         self.deliver(saga, vec![Delivery::Judge { to, verdict }]);
     }
 
-    /// Decides and writes down. True when there is an entry.
-    pub(super) fn decide(&mut self, saga: SagaId, what: What) -> bool {
+    /// Decides and writes down.
+    pub(super) fn decide(&mut self, saga: SagaId, what: What) -> Decided {
         let (at, jitter) = (self.now(), self.shared.env.random() as u16);
-        let Some(active) = self.sagas.get_mut(&saga) else { return false };
+        let Some(active) = self.sagas.get_mut(&saga) else { return Decided::Nothing };
         let event = Event { at, jitter, what };
         let decided = catch_unwind(AssertUnwindSafe(|| decide(&active.graph, &active.state, event)));
         match decided {
             Ok(Ok(Some(entry))) => {
                 self.append(saga, &entry);
-                true
+                Decided::Written
             }
-            Ok(Ok(None)) => false,
+            Ok(Ok(None)) => Decided::Nothing,
             Ok(Err(illegal)) => {
                 tracing::error!(saga.id = %saga, error = %illegal, "an event that cannot happen to this saga: ignored");
-                false
+                Decided::Illegal(illegal.to_string())
             }
             Err(_) => self.panicked(saga),
         }
     }
 
-    fn panicked(&mut self, saga: SagaId) -> bool {
-        let Some(active) = self.sagas.get_mut(&saga) else { return false };
+    fn panicked(&mut self, saga: SagaId) -> Decided {
+        let Some(active) = self.sagas.get_mut(&saga) else { return Decided::Nothing };
         active.panics += 1;
         let panics = active.panics;
         tracing::error!(saga.id = %saga, panics, "deciding about this saga panicked");
-        panics == PANICS_MAX && self.decide(saga, What::Poisoned { why: "deciding about it panicked".to_owned() })
+        if panics == PANICS_MAX {
+            return self.decide(saga, What::Poisoned { why: "deciding about it panicked".to_owned() });
+        }
+        Decided::Panicked
     }
 
     /// Writes an entry into the next batch, with everything that follows from it.
@@ -155,11 +174,7 @@ impl Worker {
         let timers = active.timer_changes();
         let projection = active.new_projection();
         let told = deliveries(&active.state, entry);
-        for change in &timers {
-            if let TimerChange::Set(row) = change {
-                self.schedule(row);
-            }
-        }
+        self.reschedule(&timers);
         self.next.append(row, projection, timers);
         self.deliver(saga, told);
     }
@@ -172,10 +187,10 @@ impl Worker {
                     self.start_from(from, parent, undoes, &ask);
                     continue;
                 }
-                Delivery::CancelChild { child, reason } => (child, Note::Cancel { by: "parent".to_owned(), reason }),
+                Delivery::CancelChild { child, reason } => (child, Note::Cancel { by: PARENT.to_owned(), reason }),
                 Delivery::Judge { to, verdict } => {
                     let Ok(verdict) = tercet_core::Payload::of(&verdict) else { continue };
-                    let answer = tercet_core::Answer::Done(verdict);
+                    let answer = Answer::Done(verdict);
                     (to.saga, Note::Answer { step: to.step, phase: Phase::Try, answer })
                 }
                 Delivery::Report { to, undoes, answer } => {
@@ -189,12 +204,9 @@ impl Worker {
     }
 
     /// Answers with the saga as it is, once that is durable.
-    pub(super) fn answer_when_durable(&mut self, saga: SagaId, reply: Reply<Snapshot>) {
-        let Some(active) = self.sagas.get(&saga) else { return };
-        if active.is_durable() && !self.next.changes.contains_key(&saga) {
-            drop(reply.send(Ok(active.snapshot())));
-        } else {
-            self.next.waiting.push((saga, reply));
+    fn answer_when_durable(&mut self, saga: SagaId, reply: Reply<Snapshot>) {
+        if let Some(active) = self.sagas.get_mut(&saga) {
+            active.watchers.push((Until::Now, reply));
         }
     }
 
@@ -230,9 +242,34 @@ fn may_cancel(active: &Active) -> Result<(), EngineError> {
     Err(EngineError::TooLate { saga: state.saga(), state: state.life.as_str(), why })
 }
 
+/// The step whose next attempt a person does not want to wait for.
+fn retried(what: &What) -> Option<StepInstance> {
+    match what {
+        What::Operated(operated) if matches!(operated.action, Action::RetryNow) => Some(operated.step.clone()),
+        _ => None,
+    }
+}
+
+/// An answer that came by another way than its call's: the newest attempt's.
+fn answered(active: &Active, step: StepInstance, phase: Phase, answer: Answer) -> Result<What, EngineError> {
+    let bad = |why: String| EngineError::BadValue { what: step.to_string(), why };
+    let Some(at) = active.state.step(&step) else { return Err(bad("the saga has not asked this step".to_owned())) };
+    if let (Answer::Done(reply), Some(node)) = (&answer, active.graph.node(&step))
+        && !matches!(phase, Phase::Confirm | Phase::Cancel)
+    {
+        node.check_reply(reply).map_err(bad)?;
+    }
+    let hand = active.hands.iter().find(|(key, _)| key.step == step && key.phase == phase);
+    let attempt = at.effect.as_ref().map_or(0, Effect::newest);
+    // Without a hand nobody here knows how often it was asked: more than once is the careful answer.
+    let attempts = hand.map_or(2, |(_, hand)| hand.attempts);
+    let issued = at.asked;
+    Ok(What::Answered(Answered { step, phase, attempt, attempts, issued, answer }))
+}
+
 fn audit_of(saga: SagaId, what: &What) -> Option<AuditRow> {
     let (actor, action, reason) = match what {
-        What::CancelRequested { by, reason } => (by, "cancel".to_owned(), reason),
+        What::CancelRequested { by, reason } if by != PARENT => (by, "cancel".to_owned(), reason),
         What::Operated(operated) => {
             let action = serde_json::to_string(&operated.action.choice()).unwrap_or_default();
             let action = format!("{} {}", action.trim_matches('"'), operated.step);

@@ -2,15 +2,16 @@
 
 use super::{
     active::{Hand, HandKey},
+    events::Decided,
     message::{Heard, HeardWhat},
     tell,
     worker::{Agenda, Worker},
 };
 use crate::{
-    store::{TimerChange, TimerName, TimerRow},
+    store::{TimerChange, TimerRow},
     transport::CallError,
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tercet_core::{
     Answer, Answered, Call as WireCall, Command, Millis, Phase, Policy, SagaId, StepInstance, What, command::Call,
 };
@@ -23,48 +24,42 @@ impl Worker {
         for reply in active.take_reached() {
             drop(reply.send(Ok(active.snapshot())));
         }
-        let wanted: Vec<(HandKey, Command)> =
+        let mut wanted: BTreeMap<HandKey, Command> =
             active.commands.iter().filter_map(|c| Some((HandKey::of(c)?, c.clone()))).collect();
-        let gone = |key: &HandKey| !wanted.iter().any(|(wanted, _)| wanted == key);
-        for hand in active.hands.extract_if(.., |key, _| gone(key)).map(|(_, hand)| hand).collect::<Vec<_>>() {
+        for (_, hand) in active.hands.extract_if(.., |key, _| !wanted.contains_key(key)) {
             self.agenda.remove(&hand.next);
         }
+        wanted.retain(|key, _| !active.hands.contains_key(key));
         for (key, command) in wanted {
-            if self.sagas.get(&saga).is_some_and(|active| !active.hands.contains_key(&key)) {
-                self.take_in_hand(saga, &key, &command);
-            }
+            self.take_in_hand(saga, &key, command);
         }
         if self.sagas.get(&saga).is_some_and(|active| active.only_waits() && !self.next.changes.contains_key(&saga)) {
             self.sagas.remove(&saga);
         }
     }
 
-    fn take_in_hand(&mut self, saga: SagaId, key: &HandKey, command: &Command) {
-        let now = self.now();
-        let Some(active) = self.sagas.get(&saga) else { return };
-        let kept = active.timers.get(&key.timer()).cloned();
-        if let Command::Call(call) = command
-            && call.not_before > now
-        {
+    fn take_in_hand(&mut self, saga: SagaId, key: &HandKey, command: Command) {
+        let clock = self.now();
+        let Some(active) = self.sagas.get_mut(&saga) else { return };
+        let now = clock.max(active.state.at);
+        if matches!(&command, Command::Call(call) if call.not_before > now) {
             return;
         }
-        let made = kept.as_ref().map_or(0, |row| row.attempt).max(u32::from(active.recovered));
-        let number = self.number();
-        let hand = Hand { number, attempts: made, unsent: 0, next: (now, 0), out: false };
-        let rests = kept.filter(|row| row.attempt > 0 && row.due > now).map(|row| row.due);
-        if let Some(active) = self.sagas.get_mut(&saga) {
-            active.hands.insert(key.clone(), hand);
-        }
-        match rests {
-            Some(due) => self.rest(saga, key, due),
-            None => self.send(saga, key),
+        let kept = active.timers.get(&key.timer()).cloned();
+        let made = kept.as_ref().map_or(0, |row| row.attempt).max(u32::from(active.recovered.remove(key)));
+        let hand = Hand { number: 0, attempts: made, unsent: 0, next: (now, 0), out: false };
+        active.hands.insert(key.clone(), hand);
+        match kept.filter(|row| row.attempt > 0 && row.due > now) {
+            Some(row) => self.rest(saga, key, row.due),
+            None => self.send(saga, key, command),
         }
     }
 
     fn rest(&mut self, saga: SagaId, key: &HandKey, until: Millis) {
-        let Some(number) = self.hand_mut(saga, key).map(|hand| hand.number) else { return };
+        let number = self.number();
         let next = self.plan(until, Agenda::Hand(saga, number));
         if let Some(hand) = self.hand_mut(saga, key) {
+            hand.number = number;
             hand.next = next;
             hand.out = false;
         }
@@ -84,13 +79,16 @@ impl Worker {
         node.map_or(Policy::DEFAULT, |node| *node.policy())
     }
 
-    /// Makes a call, or tells a saga: one attempt.
-    fn send(&mut self, saga: SagaId, key: &HandKey) {
-        let (now, policy) = (self.now(), self.policy(saga, &key.step));
-        let Some(command) = self.command(saga, key).filter(|_| self.stopping.is_empty()) else { return };
-        let Some(number) = self.hand_mut(saga, key).map(|hand| hand.number) else { return };
-        let next = self.plan(now.plus(policy.timeout), Agenda::Hand(saga, number));
+    /// Makes a call, or tells a saga: one attempt, under a number of its own.
+    fn send(&mut self, saga: SagaId, key: &HandKey, command: Command) {
+        if !self.stopping.is_empty() {
+            return;
+        }
+        let (clock, policy, number) = (self.now(), self.policy(saga, &key.step), self.number());
+        let now = self.sagas.get(&saga).map_or(clock, |active| clock.max(active.state.at));
+        let next = self.plan(clock.plus(policy.timeout), Agenda::Hand(saga, number));
         let Some(hand) = self.hand_mut(saga, key) else { return };
+        hand.number = number;
         hand.attempts += 1;
         hand.next = next;
         hand.out = true;
@@ -134,8 +132,8 @@ impl Worker {
         let (key, out) = (key.clone(), hand.out);
         if out {
             self.unanswered(saga, &key, "no answer in its time".to_owned());
-        } else {
-            self.send(saga, &key);
+        } else if let Some(command) = self.command(saga, &key) {
+            self.send(saga, &key, command);
         }
         self.reconcile(saga);
     }
@@ -156,10 +154,7 @@ impl Worker {
                 let heard = Heard { what: HeardWhat::Told, ..heard };
                 self.heard_answer(heard, answer, key);
             }
-            (HeardWhat::Told, Some(key)) => {
-                let pace = self.policy(saga, &key.step).query_every;
-                self.ask_later(saga, &key, pace, false);
-            }
+            (HeardWhat::Told, Some(key)) => self.ask_after(saga, &key),
             (HeardWhat::Silent(why) | HeardWhat::Unknown(why), Some(key)) => self.unanswered(saga, &key, why),
             (HeardWhat::NoResponder(why), Some(key)) => self.unsent(saga, &key, &why),
             (_, None) => {}
@@ -197,14 +192,42 @@ impl Worker {
         let Heard { step, phase, attempt, issued, .. } = heard;
         self.decide(saga, What::Answered(Answered { step, phase, attempt, attempts, issued, answer }));
         if pending && let Some(key) = key {
-            let pace = self.policy(saga, &key.step).query_every;
-            self.ask_later(saga, &key, pace, false);
+            self.ask_after(saga, &key);
         }
     }
 
-    /// No usable answer: an effect's next move is the core's, all else is asked again.
+    /// It will be reported: asked after in the pace of queries, which spends no attempt.
+    fn ask_after(&mut self, saga: SagaId, key: &HandKey) {
+        let pace = self.policy(saga, &key.step).query_every;
+        if let Some(hand) = self.hand_mut(saga, key) {
+            hand.attempts = hand.attempts.min(1);
+        }
+        self.ask_later(saga, key, pace, false);
+    }
+
+    /// A person does not want to wait for a step's next attempt.
+    pub(super) fn hurry(&mut self, saga: SagaId, step: &StepInstance) {
+        let Some(active) = self.sagas.get_mut(&saga) else { return };
+        let mut cleared = Vec::new();
+        for (key, hand) in active.hands.extract_if(.., |key, hand| key.step == *step && !hand.out) {
+            self.agenda.remove(&hand.next);
+            if active.timers.remove(&key.timer()).is_some() {
+                cleared.push(TimerChange::Clear(saga, key.timer()));
+            }
+        }
+        self.reschedule(&cleared);
+        if !cleared.is_empty() {
+            self.next.change(saga).timers.extend(cleared);
+        }
+    }
+
+    /// No usable answer: an effect's next move is the core's, all else is asked again; what is no longer outstanding, though that
+    /// may not be durable yet, is left.
     fn unanswered(&mut self, saga: SagaId, key: &HandKey, why: String) {
         let Some(active) = self.sagas.get(&saga) else { return };
+        if self.command(saga, key).is_none() {
+            return;
+        }
         if active.state.step(&key.step).is_some_and(|at| at.effect.is_some()) {
             if let Some(next) = self.hand_mut(saga, key).map(|hand| {
                 hand.out = false;
@@ -213,8 +236,8 @@ impl Worker {
                 self.agenda.remove(&next);
             }
             let HandKey { step, phase, attempt, .. } = key.clone();
-            let written = self.decide(saga, What::Silent { step, phase, attempt, why });
-            if !written {
+            let decided = self.decide(saga, What::Silent { step, phase, attempt, why });
+            if !matches!(decided, Decided::Written) {
                 self.ask_later(saga, key, Duration::from_secs(60), false);
             }
             return;
@@ -230,7 +253,7 @@ impl Worker {
         let (step, phase) = (key.step.clone(), key.phase);
         if phase == Phase::Try && policy.retry.is_exhausted(attempts) {
             let exhausted = What::Exhausted { step: step.clone(), attempts, why: why.clone() };
-            if self.decide(saga, exhausted) {
+            if matches!(self.decide(saga, exhausted), Decided::Written) {
                 return;
             }
         }
@@ -260,6 +283,9 @@ impl Worker {
     /// Rests a hand. The attempts made are kept in a durable timer, so that a crash resets no count.
     fn ask_later(&mut self, saga: SagaId, key: &HandKey, wait: Duration, spent: bool) {
         let due = self.now().plus(wait);
+        if self.command(saga, key).is_none() {
+            return;
+        }
         let Some(hand) = self.hand_mut(saga, key) else { return };
         let (next, attempt) = (hand.next, hand.attempts);
         self.agenda.remove(&next);
@@ -270,35 +296,6 @@ impl Worker {
                 active.timers.insert(row.name.clone(), row.clone());
             }
             self.next.change(saga).timers.push(TimerChange::Set(row));
-        }
-    }
-
-    // ---- durable timers
-
-    /// Puts a durable timer that is due soon on the agenda, once.
-    pub(super) fn schedule(&mut self, row: &TimerRow) {
-        let soon = self.now().plus(self.shared.settings.look_ahead);
-        let key = (row.saga, row.name.clone());
-        if row.due <= soon && self.scheduled.insert(key) {
-            self.plan(row.due, Agenda::Timer(row.saga, row.name.clone()));
-        }
-    }
-
-    /// A durable timer's time has come: its saga is read if need be, and hears of it.
-    pub(super) fn timer_due(&mut self, saga: SagaId, name: TimerName) {
-        let what = super::message::Coming::Due(name);
-        self.incoming(super::message::Incoming { saga, what, inbox: None, reply: None });
-    }
-}
-
-/// A moved timer fires at its new time, should it have been on the agenda for the old one.
-impl Worker {
-    pub(super) fn fired(&mut self, saga: SagaId, name: &TimerName) {
-        self.scheduled.remove(&(saga, name.clone()));
-        let now = self.now();
-        let moved = self.sagas.get(&saga).and_then(|active| active.timers.get(name)).filter(|row| row.due > now);
-        if let Some(row) = moved.cloned() {
-            self.schedule(&row);
         }
     }
 }

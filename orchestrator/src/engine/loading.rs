@@ -2,12 +2,16 @@
 
 use super::{
     EngineError, Shared,
-    active::{Active, unfold},
+    active::{Active, HandKey, unfold},
+    clockwork::pause,
     message::{Coming, Incoming, Loaded, Message},
     worker::Worker,
 };
 use crate::store::{Change, Projection, SagaStatus, StoreError};
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 use tercet_core::{SagaId, Status, entry::Target};
 
 /// Sagas read in one go.
@@ -40,7 +44,11 @@ impl Worker {
 
     pub(super) fn loaded(&mut self, saga: SagaId, read: Result<Loaded, String>) {
         let messages = self.loading.remove(&saga).unwrap_or_default();
-        let read = read.and_then(|loaded| self.revive(saga, loaded));
+        if self.sagas.contains_key(&saga) {
+            return messages.into_iter().for_each(|message| self.handle(message));
+        }
+        let revive = AssertUnwindSafe(|| self.revive(saga, read?));
+        let read = catch_unwind(revive).unwrap_or_else(|_| Err("reading it back panicked: look at the log".to_owned()));
         match read {
             Ok(true) => {
                 self.restart_children(saga);
@@ -82,14 +90,19 @@ impl Worker {
         let commands = tercet_core::outstanding(&state);
         let projection = super::active::projection(&state, &commands);
         let mut active = Active::new(graph, state, projection, loaded.timers);
-        active.recovered = true;
+        active.recovered = active.commands.iter().filter_map(HandKey::of).collect();
         let changes = active.timer_changes();
         let rows: Vec<_> = active.timers.values().cloned().collect();
         self.sagas.insert(saga, active);
+        self.reschedule(&changes);
         if !changes.is_empty() {
             self.next.change(saga).timers.extend(changes);
         }
-        rows.iter().for_each(|row| self.schedule(row));
+        // One that has fired may have been forgotten with what was decided on it: it fires again, which changes nothing twice.
+        for row in &rows {
+            self.unschedule(saga, &row.name);
+            self.schedule(row);
+        }
         Ok(true)
     }
 
@@ -142,18 +155,25 @@ async fn read(shared: &Arc<Shared>, sagas: Vec<SagaId>) -> Vec<(SagaId, Result<L
         match read_all(shared, &sagas).await {
             Ok(loaded) => return sagas.into_iter().zip(loaded.into_iter().map(Ok)).collect(),
             Err(StoreError::Corrupt(_)) => break,
-            Err(error) => {
-                shared.unavailable(&error.to_string());
-                shared.env.sleep_until(shared.env.now().plus(std::time::Duration::from_millis(500))).await;
-            }
+            Err(error) => pause(shared, &error).await,
         }
     }
     let mut loaded = Vec::with_capacity(sagas.len());
     for saga in sagas {
-        let one = read_all(shared, &[saga]).await.map_err(|e| e.to_string());
-        loaded.push((saga, one.and_then(|mut one| one.pop().ok_or_else(|| "it is not there".to_owned()))));
+        loaded.push((saga, read_one(shared, saga).await));
     }
     loaded
+}
+
+/// One saga of a page in which one is damaged. Only damage is final.
+async fn read_one(shared: &Arc<Shared>, saga: SagaId) -> Result<Loaded, String> {
+    loop {
+        match read_all(shared, &[saga]).await {
+            Ok(mut one) => return one.pop().ok_or_else(|| "it is not there".to_owned()),
+            Err(StoreError::Corrupt(why)) => return Err(why),
+            Err(error) => pause(shared, &error).await,
+        }
+    }
 }
 
 async fn read_all(shared: &Shared, sagas: &[SagaId]) -> Result<Vec<Loaded>, StoreError> {

@@ -12,6 +12,7 @@ mod message;
 mod shared;
 mod starts;
 mod tell;
+mod waking;
 mod worker;
 mod writing;
 
@@ -238,9 +239,7 @@ impl Engine {
         }
         let (reply, answer) = oneshot::channel();
         self.shared.send(message(reply));
-        answer
-            .await
-            .unwrap_or_else(|_| Err(EngineError::Unavailable("it is not known whether it was written".to_owned())))
+        answer.await.unwrap_or_else(|_| Err(EngineError::Unavailable(writing::UNSURE.to_owned())))
     }
 }
 

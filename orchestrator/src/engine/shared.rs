@@ -58,6 +58,24 @@ pub enum Health {
     Stopped(String),
 }
 
+/// What stands between the engine and its work: why writes fail, why reads fail, why it has stopped.
+#[derive(Debug, Default)]
+struct Reach {
+    writes: Option<String>,
+    reads: Option<String>,
+    stopped: Option<String>,
+}
+
+impl Reach {
+    fn health(&self) -> Health {
+        match (&self.stopped, self.writes.as_ref().or(self.reads.as_ref())) {
+            (Some(why), _) => Health::Stopped(why.clone()),
+            (None, Some(why)) => Health::Unavailable(why.clone()),
+            (None, None) => Health::Ready,
+        }
+    }
+}
+
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) transport: Arc<dyn Transport>,
@@ -65,7 +83,7 @@ pub(super) struct Shared {
     pub(super) env: Env,
     pub(super) settings: Settings,
     worker: mpsc::UnboundedSender<Message>,
-    health: Mutex<Health>,
+    health: Mutex<Reach>,
     /// Inbox rows that the worker has, until they are deleted.
     inbox_in_hand: Mutex<BTreeSet<InboxId>>,
     pub(super) inbox: Notify,
@@ -83,7 +101,7 @@ impl Shared {
             env,
             settings,
             worker,
-            health: Mutex::new(Health::Ready),
+            health: Mutex::default(),
             inbox_in_hand: Mutex::default(),
             inbox: Notify::new(),
         }
@@ -111,37 +129,51 @@ impl Shared {
     }
 
     pub(super) fn health(&self) -> Health {
-        locked(&self.health).clone()
+        locked(&self.health).health()
     }
 
-    pub(super) fn ready(&self) {
-        let mut health = locked(&self.health);
-        if matches!(*health, Health::Unavailable(_)) {
-            tracing::info!("the store is back");
-            *health = Health::Ready;
-        }
+    pub(super) fn can_write(&self) {
+        self.change_health(|health| health.writes = None);
     }
 
-    pub(super) fn unavailable(&self, why: &str) {
+    pub(super) fn cannot_write(&self, why: &str) {
+        self.change_health(|health| health.writes = Some(why.to_owned()));
+    }
+
+    pub(super) fn can_read(&self) {
+        self.change_health(|health| health.reads = None);
+    }
+
+    pub(super) fn cannot_read(&self, why: &str) {
+        self.change_health(|health| health.reads = Some(why.to_owned()));
+    }
+
+    /// Says it once when the store goes out of reach, and once when it is back.
+    fn change_health(&self, change: impl FnOnce(&mut Reach)) {
         let mut health = locked(&self.health);
-        if *health == Health::Ready {
-            tracing::error!(error = why, "the store is out of reach: starts are refused until it is back");
-            *health = Health::Unavailable(why.to_owned());
+        let before = health.health();
+        change(&mut health);
+        match (before, health.health()) {
+            (Health::Ready, Health::Unavailable(why)) => {
+                tracing::error!(error = why, "the store is out of reach: starts are refused until it is back");
+            }
+            (Health::Unavailable(_), Health::Ready) => tracing::info!("the store is back"),
+            _ => {}
         }
     }
 
     /// No start is taken any more.
     pub(super) fn draining(&self) {
-        *locked(&self.health) = Health::Stopped("it is being shut down".to_owned());
+        locked(&self.health).stopped = Some("it is being shut down".to_owned());
     }
 
     pub(super) fn stop(&self, why: &str) {
-        *locked(&self.health) = Health::Stopped(why.to_owned());
+        locked(&self.health).stopped = Some(why.to_owned());
         self.inbox.notify_one();
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        matches!(*locked(&self.health), Health::Stopped(_))
+        locked(&self.health).stopped.is_some()
     }
 
     pub(super) fn poke_inbox(&self) {
@@ -161,7 +193,9 @@ impl Shared {
     pub(super) fn taken(&self, ids: &[InboxId]) {
         if !ids.is_empty() {
             let mut in_hand = locked(&self.inbox_in_hand);
-            in_hand.retain(|id| !ids.contains(id));
+            for id in ids {
+                in_hand.remove(id);
+            }
         }
     }
 

@@ -93,15 +93,23 @@ impl Worker {
             Some(parent) => SagaId::of_child(parent.saga, &parent.step, undoes),
             None => self.new_id(),
         };
+        let waiting = parent.clone();
         let new = New { id, key: key.clone(), input: ask.request.clone(), parent, undoes };
         let begun = self.shared.graph(definition, Some(*version)).and_then(|graph| self.begin(&graph, new));
         match begun {
             Ok((start, active, entry)) => {
                 let told = deliveries(&active.state, &entry);
                 self.next.starts.push(Starting { start, active, entry, by: StartedBy::Saga(by) });
-                self.deliver(id, told);
+                // Whatever it starts or reports stands and falls with the saga whose entry began it all.
+                self.deliver(by, told);
             }
-            Err(error) => tracing::error!(saga.id = %by, child = %key, %error, "failed to start a saga's child"),
+            Err(error) => {
+                tracing::error!(saga.id = %by, child = %key, %error, "failed to start a saga for another");
+                if let Some(to) = waiting {
+                    let answer = tercet_core::Answer::refused(error.code(), error.to_string());
+                    self.deliver(by, vec![tercet_core::Delivery::Report { to, undoes, answer }]);
+                }
+            }
         }
     }
 

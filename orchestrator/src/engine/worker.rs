@@ -4,7 +4,7 @@
 use super::{Shared, active::Active, draft::Draft, message::Message};
 use crate::store::{Incarnation, TimerName};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 use tercet_core::{Millis, SagaId};
@@ -42,10 +42,11 @@ pub(super) struct Worker {
     /// Batches that must be written before the next one: halves of a refused one.
     pub(super) first: VecDeque<Draft>,
     pub(super) failures: u32,
-    pub(super) raising: bool,
+    /// Nothing is written meanwhile: the incarnation is being raised, or the store is given a moment.
+    pub(super) paused: bool,
     pub(super) agenda: BTreeMap<(Millis, u64), Agenda>,
-    /// Timers on the agenda, or fired and not yet cleared.
-    pub(super) scheduled: BTreeSet<(SagaId, TimerName)>,
+    /// Timers on the agenda, or fired and not yet cleared, by their place there.
+    pub(super) scheduled: BTreeMap<(SagaId, TimerName), (Millis, u64)>,
     pub(super) numbers: u64,
     pub(super) quarantined: BTreeMap<SagaId, String>,
     pub(super) stopping: Vec<oneshot::Sender<()>>,
@@ -69,9 +70,9 @@ impl Worker {
             writing: None,
             first: VecDeque::new(),
             failures: 0,
-            raising: false,
+            paused: false,
             agenda: BTreeMap::new(),
-            scheduled: BTreeSet::new(),
+            scheduled: BTreeMap::new(),
             numbers: 0,
             quarantined: BTreeMap::new(),
             stopping: Vec::new(),
@@ -82,6 +83,7 @@ impl Worker {
 
     /// Runs until it is stopped.
     pub(super) async fn run(mut self) {
+        let _end = End(self.shared.clone());
         while !self.stopped {
             let Some(message) = self.next_message().await else { return };
             self.handle(message);
@@ -147,6 +149,17 @@ impl Worker {
                 Agenda::Raise => self.raise(),
                 Agenda::Stop => self.patience = false,
             }
+        }
+    }
+}
+
+/// However the worker ends, nobody goes on asking it.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if !self.0.is_stopped() {
+            self.0.stop("its worker ended by a panic: look at the log, and start it again");
         }
     }
 }

@@ -3,15 +3,18 @@
 use super::{
     EngineError,
     draft::{Draft, StartedBy},
-    message::Message,
+    message::{Message, Until},
     worker::{Agenda, Worker},
 };
 use crate::store::{Incarnation, Started, StoreError};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tercet_core::{Retry, SagaId};
 
 /// Between attempts to write, or to raise the incarnation.
 const AGAIN: Retry = Retry::backoff(Duration::from_millis(50), Duration::from_secs(5));
+
+/// What a caller is told whose write may or may not have happened.
+pub(super) const UNSURE: &str = "it is not known whether it was written: ask again, the same is never done twice";
 
 /// How long a stopping engine waits for answers that are out.
 const GRACE: Duration = Duration::from_secs(5);
@@ -19,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(5);
 impl Worker {
     /// Hands the next batch to the store, if it is free.
     pub(super) fn write(&mut self) {
-        if self.writing.is_some() || self.raising {
+        if self.writing.is_some() || self.paused {
             return;
         }
         let draft = match self.first.pop_front() {
@@ -44,7 +47,7 @@ impl Worker {
         match result {
             Ok(started) => {
                 self.failures = 0;
-                self.shared.ready();
+                self.shared.can_write();
                 // The store gets the next batch first: it works on that one while this one's consequences are seen to.
                 self.write();
                 self.durable(draft, started);
@@ -63,11 +66,6 @@ impl Worker {
                 active.durable = row.seq;
             }
             touched.push(saga);
-        }
-        for (saga, reply) in draft.waiting {
-            if let Some(active) = self.sagas.get(&saga) {
-                drop(reply.send(Ok(active.snapshot())));
-            }
         }
         touched.into_iter().for_each(|saga| self.reconcile(saga));
         for (starting, outcome) in draft.starts.into_iter().zip(started) {
@@ -92,12 +90,12 @@ impl Worker {
                 self.forget(saga);
                 self.first.push_front(draft);
                 self.want(saga, None);
+                self.later(Agenda::Write);
             }
             StoreError::Refused(why) => self.refused(draft, why),
             _ => {
-                self.shared.unavailable(&error.to_string());
+                self.shared.cannot_write(&error.to_string());
                 self.first.push_front(draft);
-                self.writing = None;
                 self.later(Agenda::Write);
             }
         }
@@ -105,15 +103,13 @@ impl Worker {
 
     fn later(&mut self, what: Agenda) {
         self.failures += 1;
+        self.paused = true;
         let wait = AGAIN.delay(self.failures, self.shared.env.random() as u16);
-        if matches!(what, Agenda::Write) {
-            self.raising = true;
-        }
         self.plan(self.now().plus(wait), what);
     }
 
     pub(super) fn write_again(&mut self) {
-        self.raising = false;
+        self.paused = false;
         self.write();
     }
 
@@ -125,14 +121,18 @@ impl Worker {
                 self.first.push_front(first);
             }
             Err(one) => {
+                let mut sagas: BTreeSet<SagaId> = one.changes.into_keys().collect();
                 for starting in one.starts {
-                    if let StartedBy::Caller(reply) = starting.by {
-                        drop(reply.send(Err(EngineError::Bug(format!("the store refuses it: {why}")))));
+                    match starting.by {
+                        StartedBy::Caller(reply) => {
+                            drop(reply.send(Err(EngineError::Bug(format!("the store refuses it: {why}")))));
+                        }
+                        StartedBy::Saga(by) => drop(sagas.insert(by)),
                     }
                 }
-                for saga in one.changes.into_keys() {
-                    self.forget(saga);
+                for saga in sagas {
                     self.quarantine(saga, &format!("the store refuses what it would write: {why}"));
+                    self.forget(saga);
                 }
             }
         }
@@ -141,7 +141,7 @@ impl Worker {
     /// Raises this process's incarnation, so that a transaction that may still run is waited for or defeated; then the batch's sagas
     /// are read anew.
     pub(super) fn raise(&mut self) {
-        self.raising = true;
+        self.paused = true;
         let shared = self.shared.clone();
         self.shared.env.spawn(Box::pin(async move {
             let raised = shared.store.raise_incarnation().await;
@@ -154,13 +154,14 @@ impl Worker {
             Ok(incarnation) => incarnation,
             Err(StoreError::Fenced) => return self.stop("another process has taken over this store"),
             Err(error) => {
-                self.shared.unavailable(&error.to_string());
+                self.shared.cannot_write(&error.to_string());
                 return self.later(Agenda::Raise);
             }
         };
         self.incarnation = incarnation;
-        self.raising = false;
+        self.paused = false;
         self.failures = 0;
+        self.shared.can_write();
         let Some(unsure) = self.writing.take() else { return };
         let mut again = Draft::default();
         for saga in unsure.changes.into_keys() {
@@ -170,7 +171,12 @@ impl Worker {
         for starting in unsure.starts {
             match starting.by {
                 StartedBy::Caller(_) => again.starts.push(starting),
-                StartedBy::Saga(_) => self.want(starting.start.row.id, None),
+                // Whoever started it is read anew and starts it again, should nothing have been written.
+                StartedBy::Saga(by) => {
+                    self.forget(by);
+                    self.want(by, None);
+                    self.want(starting.start.row.id, None);
+                }
             }
         }
         again.extend(std::mem::take(&mut self.next));
@@ -189,7 +195,12 @@ impl Worker {
             self.agenda.remove(&hand.next);
         }
         for (until, reply) in active.watchers {
-            self.handle(Message::Watch(saga, until, reply));
+            if until == Until::Now {
+                // It stood for what is not known to be written.
+                drop(reply.send(Err(EngineError::Unavailable(UNSURE.to_owned()))));
+            } else {
+                self.handle(Message::Watch(saga, until, reply));
+            }
         }
     }
 

@@ -302,11 +302,12 @@ pub trait Store: Send + Sync + 'static {
     /// looks at, not for a loop.
     fn counts(&self) -> Stored<'_, Vec<Count>>;
 
-    /// Ids of sagas that have not ended, oldest first, at most `limit`, from above `after`: what a restart walks through.
+    /// Ids of sagas that have not ended, oldest first, at most `limit`, from above `after`: what a restart walks through. Those
+    /// that merely wait ([`Projection::wakes`]) are left out: their timers bring them back.
     fn unfinished(&self, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>>;
 
-    /// Timers due before `until`, soonest first, at most `limit`.
-    fn timers_due(&self, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>>;
+    /// Timers due before `until`, soonest first, at most `limit`, from behind `after`: the last one of the page before.
+    fn timers_due(&self, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>>;
 
     /// All timers of these sagas, by saga and name.
     fn timers_of(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<TimerRow>>;

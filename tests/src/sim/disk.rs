@@ -111,7 +111,7 @@ impl Store for Disk {
         list(filter: Filter, before: Option<SagaId>, limit: u32) -> Vec<SagaRow>;
         counts() -> Vec<Count>;
         unfinished(after: Option<SagaId>, limit: u32) -> Vec<SagaId>;
-        timers_due(until: Millis, limit: u32) -> Vec<TimerRow>;
+        timers_due(after: Option<TimerRow>, until: Millis, limit: u32) -> Vec<TimerRow>;
         timers_of(sagas: Vec<SagaId>) -> Vec<TimerRow>;
         set_timers(as_node: Incarnation, changes: Vec<TimerChange>) -> ();
         deliver(items: Vec<InboxItem>) -> ();

@@ -146,8 +146,8 @@ impl Store for Journal {
         self.counted(self.inner.unfinished(after, limit))
     }
 
-    fn timers_due(&self, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
-        self.counted(self.inner.timers_due(until, limit))
+    fn timers_due(&self, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
+        self.counted(self.inner.timers_due(after, until, limit))
     }
 
     fn timers_of(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<TimerRow>> {

@@ -6,7 +6,7 @@ use crate::{
     entry::{Abort, Ask, Entry, Evidence, Fact, Parked},
     event::Sender,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// The fold: what an entry says is so. Total, and the same wherever it runs.
 pub fn apply(state: &mut State, entry: &Entry) {
@@ -224,6 +224,7 @@ impl StepState {
     fn reach(&mut self, status: Status) {
         self.status = status;
         self.parked = None;
+        self.attention = None;
         self.pending = None;
         self.rest();
     }
@@ -278,6 +279,8 @@ impl StepState {
             }
             Fact::Fencing { .. } => {
                 self.parked = None;
+                // A query without a fence may have left this very moment: its answer proves nothing.
+                let at = at.plus(Duration::from_millis(1));
                 effect.next = Next::Query { at, fence: true };
             }
             Fact::Forced { next, .. } => {

@@ -166,14 +166,14 @@ fn m2_5_a_fence_answers_no_copy_of_an_attempt_that_is_under_way() {
     // that follows it is the attempt's own.
     assert_snapshot!(pay(plain(), "
         op money not_done
-        money query pending 1
+        +1 money query pending 1
         money try done 7
     "), @"
     asks money 7
         deadline at 3600s, try money#1
     op money not_done: bob MarkNotDone money; fences money
-        deadline at 3600s, query money#1 fencing
-    money query pending 1: money queried: it is still under way; PARKS money: not done could not be proved: an attempt is unanswered
+        deadline at 3600s, query money#1 at 1ms fencing
+    +1 money query pending 1: money queried: it is still under way; PARKS money: not done could not be proved: an attempt is unanswered
         deadline at 3600s
     money try done 7: money done 7; COMMIT
         confirm hold reply 7
@@ -185,11 +185,11 @@ fn m2_6_mark_not_done_is_believed_only_when_the_fencing_query_finds_nothing_unde
     assert_snapshot!(pay(plain(), "
         +10 money try silent
         op money not_done
-        money query pending 1
+        +1 money query pending 1
         op money not_done
-        money query silent
+        +1 money query silent
         op money not_done
-        money query absent
+        +1 money query absent
         hold undo done
         money try done 7
     "), @"
@@ -198,16 +198,16 @@ fn m2_6_mark_not_done_is_believed_only_when_the_fencing_query_finds_nothing_unde
     +10 money try silent: money unknown until 70s
         deadline at 3600s, query money#1 at 70s
     op money not_done: bob MarkNotDone money; fences money
-        deadline at 3600s, query money#1 at 10s fencing
-    money query pending 1: money queried: it is still under way; PARKS money: not done could not be proved: an attempt is unanswered
+        deadline at 3600s, query money#1 at 10001ms fencing
+    +1 money query pending 1: money queried: it is still under way; PARKS money: not done could not be proved: an attempt is unanswered
         deadline at 3600s
     op money not_done: bob MarkNotDone money; fences money
-        deadline at 3600s, query money#1 at 10s fencing
-    money query silent: money queried: no answer in time; PARKS money: not done could not be proved: an attempt is unanswered
+        deadline at 3600s, query money#1 at 11001ms fencing
+    +1 money query silent: money queried: no answer in time; PARKS money: not done could not be proved: an attempt is unanswered
         deadline at 3600s
     op money not_done: bob MarkNotDone money; fences money
-        deadline at 3600s, query money#1 at 10s fencing
-    money query absent: money refused marked_not_done; ABORT: `money` was refused: marked_not_done: a person marked it not done, and a query fenced every attempt; undoes hold
+        deadline at 3600s, query money#1 at 12001ms fencing
+    +1 money query absent: money refused marked_not_done; ABORT: `money` was refused: marked_not_done: a person marked it not done, and a query fenced every attempt; undoes hold
         undo hold reply 7
     hold undo done: hold undone; CANCELLED
     money try done 7: CONTRADICTED money done 7 undo 14 saga give_back@3/me/money
@@ -880,7 +880,7 @@ fn an_external_that_is_refused_after_the_decision_parks_and_marked_not_done_drop
         hold confirm done
         +10 wired try silent
         op wired not_done
-        wired query absent
+        +1 wired query absent
     "), @"
     start: begins; asks hold 7
         try hold
@@ -891,8 +891,8 @@ fn an_external_that_is_refused_after_the_decision_parks_and_marked_not_done_drop
     +10 wired try silent: wired unknown until 70s
         query wired#1 at 70s
     op wired not_done: bob MarkNotDone wired; fences wired
-        query wired#1 at 10s fencing
-    wired query absent: drops wired; drops told; CONFIRMED 0
+        query wired#1 at 10001ms fencing
+    +1 wired query absent: drops wired; drops told; CONFIRMED 0
     ");
 }
 

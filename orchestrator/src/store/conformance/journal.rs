@@ -166,7 +166,7 @@ pub async fn a_batch_beyond_every_limit_is_written_whole(store: Tested) {
     assert_eq!(journal_of(&store, 1).await.len(), many + 1);
     let rows = ok(store.list(super::super::Filter::default(), None, u32::MAX).await);
     assert!(rows.len() == 4_200 && rows.iter().all(|row| row.projection.updated == Millis(200)));
-    assert_eq!(ok(store.timers_due(Millis(i64::MAX), u32::MAX).await).len(), many);
+    assert_eq!(ok(store.timers_due(None, Millis(i64::MAX), u32::MAX).await).len(), many);
     let put = ok(store.inbox(taken, u32::MAX).await);
     assert!(put.len() == many && put.iter().all(|(_, item)| item.message == b"new"));
     assert_eq!(ok(store.audit(saga(1)).await).len(), 13_200);
@@ -192,7 +192,7 @@ pub async fn text_is_kept_byte_for_byte(store: Tested) {
     ok(store.commit(node, starts(vec![new.clone()])).await);
     assert_eq!(ok(store.find(name("default"), name("chain"), name(&key)).await), Some(new.row.clone()));
     assert_eq!(journal_of(&store, 1).await, new.entries);
-    assert_eq!(ok(store.timers_due(Millis(6), 1).await), new.timers);
+    assert_eq!(ok(store.timers_due(None, Millis(6), 1).await), new.timers);
     let upper = ok(store.find(name("default"), name("chain"), name(&key.to_uppercase().replace('É', "é"))).await);
     assert_eq!(upper, None, "keys that differ in case are different keys");
     let projection = super::Projection { output: Some(format!("{text} ")), ..trying(9) };

@@ -59,6 +59,7 @@ macro_rules! store_conformance {
             text_is_kept_byte_for_byte
             several_changes_of_one_saga_count_in_order
             timers_come_soonest_first_up_to_a_limit
+            timers_are_walked_page_by_page
             a_timer_is_moved_by_setting_and_gone_by_clearing
             of_several_changes_to_one_timer_the_last_counts
             timers_of_sagas_come_by_saga_and_name

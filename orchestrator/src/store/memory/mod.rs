@@ -187,14 +187,17 @@ impl Store for MemoryStore {
         self.ask(move |all| {
             let above = after.map_or(Bound::Unbounded, Bound::Excluded);
             let oldest_first = all.sagas.range((above, Bound::Unbounded));
-            let unfinished = oldest_first.filter(|(_, row)| !row.projection.status.is_end()).map(|(&id, _)| id);
+            let goes_on = |row: &SagaRow| !row.projection.status.is_end() && row.projection.wakes.is_none();
+            let unfinished = oldest_first.filter(|(_, row)| goes_on(row)).map(|(&id, _)| id);
             Ok(unfinished.take(limit as usize).collect())
         })
     }
 
-    fn timers_due(&self, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
+    fn timers_due(&self, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
         self.ask(move |all| {
-            let due = all.due.iter().take_while(|(due, ..)| *due < until).take(limit as usize);
+            let after = after.map(|row| (row.due, row.saga, row.name));
+            let later = all.due.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+            let due = later.take_while(|(due, ..)| *due < until).take(limit as usize);
             Ok(due.filter_map(|(_, saga, name)| all.timers.get(&(*saga, name.clone()))).cloned().collect())
         })
     }

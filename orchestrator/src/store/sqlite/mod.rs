@@ -124,8 +124,8 @@ impl Store for SqliteStore {
         Box::pin(reads::unfinished(&self.file.readers, after, limit))
     }
 
-    fn timers_due(&self, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
-        Box::pin(reads::timers_due(&self.file.readers, until, limit))
+    fn timers_due(&self, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
+        Box::pin(async move { reads::timers_due(&self.file.readers, after.as_ref(), until, limit).await })
     }
 
     fn timers_of(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<TimerRow>> {

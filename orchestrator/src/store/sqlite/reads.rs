@@ -238,7 +238,7 @@ fn count_row(row: &QueryResult) -> Result<(DefinitionName, SagaStatus, u64), Sto
     Ok((name(row, 0)?, rows::status_from(get(row, 1)?)?, number(row, 2)?))
 }
 
-/// A page of each status that is not an end, merged.
+/// A page of each status that is not an end, merged, without those that merely wait.
 pub(super) async fn unfinished(
     db: &DatabaseConnection, after: Option<SagaId>, limit: u32,
 ) -> Result<Vec<SagaId>, StoreError> {
@@ -255,6 +255,7 @@ pub(super) async fn unfinished(
 pub(super) fn select_unfinished(status: SagaStatus, after: Option<SagaId>, limit: u32) -> SelectStatement {
     let mut select = Query::select();
     select.column("id").from("sagas").and_where(Expr::col("status").eq(rows::status(status)));
+    select.and_where(Expr::col("wakes").is_null());
     if let Some(after) = after {
         select.and_where(Expr::col("id").gt(bytes(after)));
     }
@@ -271,13 +272,18 @@ fn timer_row(row: &QueryResult) -> Result<TimerRow, StoreError> {
 }
 
 pub(super) async fn timers_due(
-    db: &DatabaseConnection, until: Millis, limit: u32,
+    db: &DatabaseConnection, after: Option<&TimerRow>, until: Millis, limit: u32,
 ) -> Result<Vec<TimerRow>, StoreError> {
-    all(db, &select_due(until, limit), timer_row).await
+    all(db, &select_due(after, until, limit), timer_row).await
 }
 
-pub(super) fn select_due(until: Millis, limit: u32) -> SelectStatement {
+pub(super) fn select_due(after: Option<&TimerRow>, until: Millis, limit: u32) -> SelectStatement {
     let mut select = select_timers();
+    if let Some(TimerRow { due, saga, name, .. }) = after {
+        let same_saga = Expr::col("saga_id").eq(bytes(*saga)).and(Expr::col("name").gt(name.0.as_str()));
+        let later = Expr::col("due").gt(due.0).or(Expr::col("saga_id").gt(bytes(*saga))).or(same_saga);
+        select.and_where(Expr::col("due").gte(due.0)).and_where(later);
+    }
     for column in ["due", "saga_id", "name"] {
         select.order_by(column, Order::Asc);
     }

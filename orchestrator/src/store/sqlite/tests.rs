@@ -325,7 +325,7 @@ async fn no_statement_scans_a_table() {
         reads::select_journals(&one),
         reads::select_key(&"default".parse().unwrap(), &"chain".parse().unwrap(), &key),
         reads::select_unfinished(SagaStatus::Trying, Some(one[0]), 10),
-        reads::select_due(Millis(5), 10),
+        reads::select_due(None, Millis(5), 10),
         reads::select_timers_of(&one),
         reads::select_inbox(&[1, 2]),
         reads::select_audit(one[0]),

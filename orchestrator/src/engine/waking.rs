@@ -1,0 +1,47 @@
+//! Durable timers: on the agenda while they are due soon, each fired once, moved and cleared with their rows.
+
+use super::{
+    message::{Coming, Incoming},
+    worker::{Agenda, Worker},
+};
+use crate::store::{TimerChange, TimerName, TimerRow};
+use tercet_core::SagaId;
+
+impl Worker {
+    /// Puts a timer that is due soon on the agenda. One that is there for the same time, or has fired for it and is not cleared
+    /// yet, is left alone.
+    pub(super) fn schedule(&mut self, row: &TimerRow) {
+        let key = (row.saga, row.name.clone());
+        if self.scheduled.get(&key).is_some_and(|planned| planned.0 == row.due) {
+            return;
+        }
+        self.unschedule(row.saga, &row.name);
+        if row.due <= self.now().plus(self.shared.settings.look_ahead) {
+            let planned = self.plan(row.due, Agenda::Timer(row.saga, row.name.clone()));
+            self.scheduled.insert(key, planned);
+        }
+    }
+
+    /// Takes a timer off the agenda.
+    pub(super) fn unschedule(&mut self, saga: SagaId, name: &TimerName) {
+        if let Some(planned) = self.scheduled.remove(&(saga, name.clone())) {
+            self.agenda.remove(&planned);
+        }
+    }
+
+    /// Follows what is being written about timers.
+    pub(super) fn reschedule(&mut self, changes: &[TimerChange]) {
+        for change in changes {
+            match change {
+                TimerChange::Set(row) => self.schedule(row),
+                TimerChange::Clear(saga, name) => self.unschedule(*saga, name),
+            }
+        }
+    }
+
+    /// A timer's time has come: its saga is read if need be, and hears of it.
+    pub(super) fn timer_due(&mut self, saga: SagaId, name: TimerName) {
+        let what = Coming::Due(name);
+        self.incoming(Incoming { saga, what, inbox: None, reply: None });
+    }
+}
