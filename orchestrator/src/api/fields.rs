@@ -13,6 +13,9 @@ use tercet_core::{BadName, Payload};
 /// The longest body, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 
+/// How long a body may take to come.
+const BODY_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// A JSON object's fields.
 pub(super) struct Body(BTreeMap<String, Payload>);
 
@@ -37,7 +40,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             return Err(too_large());
         }
         // What is not said beforehand is counted, and given up at the limit.
-        let bytes = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|error| {
+        let reading = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX);
+        let read = tokio::time::timeout(BODY_WAIT_MAX, reading).await.map_err(|_| {
+            let detail = format!("the body did not come within {} seconds", BODY_WAIT_MAX.as_secs());
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "slow_body", detail)
+        })?;
+        let bytes = read.map_err(|error| {
             let mut cause: Option<&dyn std::error::Error> = Some(&error);
             while let Some(at) = cause {
                 if at.to_string().contains("length limit") {

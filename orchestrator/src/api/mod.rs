@@ -13,6 +13,7 @@ mod json;
 pub mod problem;
 mod sagas;
 mod schema;
+mod serving;
 mod starts;
 pub mod view;
 mod words;
@@ -24,13 +25,10 @@ use axum::{
 };
 use guard::Guard;
 use problem::Problem;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 use tercet_core::SagaId;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-
-/// How long requests under way may take when the API is stopped.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// An API that listens.
 #[derive(Debug)]
@@ -58,21 +56,9 @@ impl Listening {
 
     /// Serves `engine` until `stop`, then ends what is under way, for five seconds at most. With a token every request must show
     /// it; on a loopback address only requests from this machine's own pages and programs are taken.
-    ///
-    /// # Errors
-    /// When the listener fails.
-    pub async fn serve(self, engine: Engine, token: Option<Secret>, stop: CancellationToken) -> io::Result<()> {
+    pub async fn serve(self, engine: Engine, token: Option<Secret>, stop: CancellationToken) {
         let guard = Guard { token, loopback: self.address.ip().is_loopback() };
-        let router = router(engine, guard, stop.clone());
-        let serving = axum::serve(self.listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-        let drained = async {
-            stop.cancelled().await;
-            tokio::time::sleep(DRAIN_MAX).await;
-        };
-        tokio::select! {
-            ended = async move { serving.await } => ended,
-            () = drained => Ok(()),
-        }
+        serving::serve(self.listener, router(engine, guard, stop.clone()), stop).await;
     }
 }
 

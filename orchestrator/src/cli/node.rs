@@ -181,7 +181,7 @@ pub struct Node {
     engine: Engine,
     store: SqliteStore,
     address: Option<SocketAddr>,
-    api: Option<JoinHandle<io::Result<()>>>,
+    api: Option<JoinHandle<()>>,
     beside: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -232,12 +232,10 @@ impl Node {
     /// Ends the API, then what runs beside the engine, then the engine, then the store: what is decided is written.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        if let Some(api) = self.api.take() {
-            match api.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "the API failed"),
-                Err(error) => tracing::error!(%error, "the API broke off"),
-            }
+        if let Some(api) = self.api.take()
+            && let Err(error) = api.await
+        {
+            tracing::error!(%error, "the API broke off");
         }
         let beside = async { while self.beside.join_next().await.is_some() {} };
         if tokio::time::timeout(BESIDE_MAX, beside).await.is_err() {

@@ -3,6 +3,10 @@
 use crate::support::{Node, masked, start};
 use insta::assert_snapshot;
 use tercet::store::MemoryStore;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// What a start with `body` is refused with. Nothing may have been started.
 async fn refused(body: impl AsRef<[u8]>) -> String {
@@ -264,4 +268,19 @@ async fn nothing_that_is_sent_back_is_longer_than_a_kibibyte() {
     let body = start("trip", "k").replace("\"key\"", &format!("\"{long}\": 1, \"key\""));
     let problem = node.post("/v1/sagas", body).await;
     assert!(problem.body.len() < 4_096 && masked(&problem.problem()).contains('…'), "{}", problem.body);
+}
+
+/// On virtual time: it runs ahead whenever nothing else is to be done.
+#[tokio::test(start_paused = true)]
+async fn row_19_headers_and_bodies_that_do_not_come() {
+    let node = Node::start().await;
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    stream.write_all(b"GET /v1/sagas HTTP/1.1\r\nhost: 127").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    let head =
+        "POST /v1/sagas HTTP/1.1\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 9\r\n";
+    let slow = node.raw(format!("{head}host: {}\r\n\r\n{{", node.address).as_bytes()).await;
+    assert_snapshot!(slow.problem(), @"408 slow_body: the body did not come within 30 seconds");
 }
