@@ -78,7 +78,7 @@ impl Engine {
     pub async fn run(parts: Parts) -> Result<Self, EngineError> {
         let Parts { store, transport, registry, env, settings } = parts;
         register(&*store, &registry).await?;
-        let incarnation = store.raise_incarnation().await?;
+        let incarnation = store.raise_incarnation(None).await?;
         let (sender, inbound) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(store, transport, registry, env, settings, sender));
         let env = &shared.env;

@@ -142,9 +142,9 @@ impl Worker {
     /// are read anew.
     pub(super) fn raise(&mut self) {
         self.paused = true;
-        let shared = self.shared.clone();
+        let (shared, own) = (self.shared.clone(), self.incarnation);
         self.shared.env.spawn(Box::pin(async move {
-            let raised = shared.store.raise_incarnation().await;
+            let raised = shared.store.raise_incarnation(Some(own)).await;
             shared.send(Message::Raised(raised));
         }));
     }

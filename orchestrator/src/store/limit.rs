@@ -25,7 +25,7 @@ const ROWS_PER_SAGA: u32 = 10;
 pub async fn measure(
     store: &dyn Store, rows_per_batch: u32, bytes_per_row: usize, batches: u32,
 ) -> Result<Limit, StoreError> {
-    let node = store.raise_incarnation().await?;
+    let node = store.raise_incarnation(None).await?;
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
     let (mut sagas, mut took) = (Vec::new(), Vec::with_capacity(batches as usize));
     for number in 0..batches {

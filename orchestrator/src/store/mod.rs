@@ -282,8 +282,9 @@ pub trait Store: Send + Sync + 'static {
     /// the first wins. A start sent again (after an ambiguous commit, say) is answered [`Started::Taken`] by its own id.
     fn commit(&self, as_node: Incarnation, batch: Batch) -> Stored<'_, Vec<Started>>;
 
-    /// Raises this process's incarnation above every one before it: at the start, and after an ambiguous commit.
-    fn raise_incarnation(&self) -> Stored<'_, Incarnation>;
+    /// Raises this process's incarnation above every one before it: at the start, from `None`; after an ambiguous commit, from its
+    /// own, by a compare-and-set: [`StoreError::Fenced`] when another process has raised meanwhile, which is then the owner.
+    fn raise_incarnation(&self, from: Option<Incarnation>) -> Stored<'_, Incarnation>;
 
     /// The journals of these sagas, each in order, in the order asked; empty for one that is not known or was purged. A journal
     /// with a gap is [`StoreError::Corrupt`].

@@ -201,7 +201,10 @@ fn projected(contents: &Contents, states: &BTreeMap<SagaId, State>, saga: SagaId
         Life::Cancelled => SagaStatus::Cancelled,
     };
     let shown = &row.projection;
-    let attention = state.steps.values().any(|step| step.attention.is_some());
+    let attention = state.steps.values().any(|step| {
+        let forced = step.effect.as_ref().is_some_and(|effect| effect.forced);
+        step.attention.is_some() || step.contradicted != (false, false) || forced
+    });
     let agrees = shown.status == status
         && shown.parked as usize == state.parked().count()
         && shown.attention == attention

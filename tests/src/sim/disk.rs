@@ -105,7 +105,7 @@ impl Store for Disk {
     }
 
     at_once! {
-        raise_incarnation() -> Incarnation;
+        raise_incarnation(from: Option<Incarnation>) -> Incarnation;
         saga(id: SagaId) -> Option<SagaRow>;
         find(namespace: Namespace, definition: DefinitionName, key: SagaKey) -> Option<SagaRow>;
         list(filter: Filter, before: Option<SagaId>, limit: u32) -> Vec<SagaRow>;

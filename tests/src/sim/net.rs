@@ -115,7 +115,7 @@ pub(crate) struct Wire {
 impl Transport for Wire {
     fn call(&self, call: Call) -> Calling {
         let net = &self.net;
-        net.world.note(|| format!("engine calls {}", line(&call)));
+        net.world.note(|| format!("engine {:?} calls {}", self.engine, line(&call)));
         let stale = *locked(&net.engine) != Some(self.engine);
         net.checker.called(&call, stale);
         let (sender, answer) = oneshot::channel();

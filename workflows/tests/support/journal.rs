@@ -122,8 +122,8 @@ impl Store for Journal {
         }))
     }
 
-    fn raise_incarnation(&self) -> Stored<'_, Incarnation> {
-        self.counted(self.inner.raise_incarnation())
+    fn raise_incarnation(&self, from: Option<Incarnation>) -> Stored<'_, Incarnation> {
+        self.counted(self.inner.raise_incarnation(from))
     }
 
     fn saga(&self, id: SagaId) -> Stored<'_, Option<SagaRow>> {

@@ -140,6 +140,12 @@ pub async fn incarnations_only_rise(store: Tested) {
     assert!(matches!(answer, Err(StoreError::Fenced)), "{answer:?}");
     let (first, second, third) = (raise(&store).await, raise(&store).await, raise(&store).await);
     assert!(first < second && second < third, "{first:?} {second:?} {third:?}");
+    let stale = store.raise_incarnation(Some(second)).await;
+    assert!(matches!(stale, Err(StoreError::Fenced)), "{stale:?}");
+    let fourth = ok(store.raise_incarnation(Some(third)).await);
+    assert!(third < fourth, "{third:?} {fourth:?}");
+    let overtaken = store.commit(third, starts(vec![start(1, "k1")])).await;
+    assert!(matches!(overtaken, Err(StoreError::Fenced)), "{overtaken:?}");
 }
 
 /// More rows in every table than a statement can bind: 32,766 values on SQLite, 65,535 on servers.

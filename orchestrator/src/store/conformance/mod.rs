@@ -156,7 +156,7 @@ fn changes(changes: Vec<Change>) -> Batch {
 }
 
 async fn raise(store: &Tested) -> Incarnation {
-    ok(store.raise_incarnation().await)
+    ok(store.raise_incarnation(None).await)
 }
 
 /// Begins sagas 1 to `n`, under keys `k1` and so on, under a new incarnation.

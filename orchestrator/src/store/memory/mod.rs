@@ -141,8 +141,9 @@ impl Store for MemoryStore {
         Box::pin(self.commit_as_planned(as_node, batch))
     }
 
-    fn raise_incarnation(&self) -> Stored<'_, Incarnation> {
-        self.ask(|all| {
+    fn raise_incarnation(&self, from: Option<Incarnation>) -> Stored<'_, Incarnation> {
+        self.ask(move |all| {
+            from.map_or(Ok(()), |from| all.fence(from))?;
             all.incarnation += 1;
             Ok(Incarnation(all.incarnation))
         })

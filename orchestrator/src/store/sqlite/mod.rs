@@ -96,8 +96,8 @@ impl Store for SqliteStore {
         self.detached(move |file| async move { commit::commit(&file, as_node, batch).await })
     }
 
-    fn raise_incarnation(&self) -> Stored<'_, Incarnation> {
-        self.detached(|file| async move { writes::raise_incarnation(&file).await })
+    fn raise_incarnation(&self, from: Option<Incarnation>) -> Stored<'_, Incarnation> {
+        self.detached(move |file| async move { writes::raise_incarnation(&file, from).await })
     }
 
     fn journals(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<Vec<JournalRow>>> {

@@ -55,12 +55,12 @@ fn append(row: JournalRow) -> Batch {
 async fn what_was_acknowledged_is_there_when_the_file_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(&dir).await;
-    let node = store.raise_incarnation().await.unwrap();
+    let node = store.raise_incarnation(None).await.unwrap();
     store.commit(node, append(entry(1, 1))).await.unwrap();
     gone(store).await;
     let store = open(&file_in(&dir)).await.unwrap();
     assert_eq!(store.journals(vec![entry(1, 1).saga]).await.unwrap(), [[entry(1, 1)]]);
-    assert!(store.raise_incarnation().await.unwrap() > node);
+    assert!(store.raise_incarnation(None).await.unwrap() > node);
 }
 
 const CHILD: &str = "TERCET_TEST_WRITES_TO";
@@ -71,7 +71,7 @@ const CHILD: &str = "TERCET_TEST_WRITES_TO";
 async fn writes_until_it_is_killed() {
     let Some(path) = std::env::var_os(CHILD) else { return };
     let store = open(Path::new(&path)).await.unwrap();
-    let node = store.raise_incarnation().await.unwrap();
+    let node = store.raise_incarnation(None).await.unwrap();
     let from = store.journals(vec![entry(1, 1).saga]).await.unwrap()[0].len() as u32;
     for seq in from + 1.. {
         store.commit(node, append(entry(1, seq))).await.unwrap();
@@ -122,7 +122,7 @@ async fn every_commit_is_synced_and_readers_cannot_write() {
 async fn a_write_goes_on_when_its_caller_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(&dir).await;
-    let node = store.raise_incarnation().await.unwrap();
+    let node = store.raise_incarnation(None).await.unwrap();
     for seq in 1..=50 {
         let mut commit = store.commit(node, append(entry(1, seq)));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -226,7 +226,7 @@ async fn a_newer_schema_is_refused_with_both_versions() {
 async fn a_full_disk_refuses_the_batch_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(&dir).await;
-    let node = store.raise_incarnation().await.unwrap();
+    let node = store.raise_incarnation(None).await.unwrap();
     store.commit(node, append(entry(1, 1))).await.unwrap();
     let pages: i64 = open::pragma(&store.file.writer, "page_count").await.unwrap();
     let limit: i64 = open::pragma(&store.file.writer, &format!("max_page_count = {}", pages + 2)).await.unwrap();
@@ -245,7 +245,7 @@ async fn a_full_disk_refuses_the_batch_and_loses_nothing() {
 async fn a_batch_is_a_handful_of_statements() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = create(&dir).await;
-    let node = store.raise_incarnation().await.unwrap();
+    let node = store.raise_incarnation(None).await.unwrap();
     let heads = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = Arc::clone(&heads);
     let head = move |info: &sea_orm::metric::Info<'_>| {
@@ -275,7 +275,7 @@ async fn a_batch_is_a_handful_of_statements() {
 async fn after_closing_every_method_is_unavailable() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(&dir).await;
-    let node = store.raise_incarnation().await.unwrap();
+    let node = store.raise_incarnation(None).await.unwrap();
     store.close().await;
     assert!(matches!(store.commit(node, append(entry(1, 1))).await, Err(StoreError::Unavailable(_))));
     assert!(matches!(store.unfinished(None, 1).await, Err(StoreError::Unavailable(_))));

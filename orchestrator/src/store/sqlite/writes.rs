@@ -25,8 +25,15 @@ pub(super) async fn fence(tx: &DatabaseTransaction, as_node: Incarnation) -> Res
     }
 }
 
-pub(super) async fn raise_incarnation(file: &SqliteFile) -> Result<Incarnation, StoreError> {
+pub(super) async fn raise_incarnation(
+    file: &SqliteFile, from: Option<Incarnation>,
+) -> Result<Incarnation, StoreError> {
     let tx = file.begin().await?;
+    if let Some(from) = from
+        && let Err(fenced) = fence(&tx, from).await
+    {
+        return end(tx, Err(fenced)).await;
+    }
     let raise = "INSERT INTO nodes (node, incarnation) VALUES (?, 1) \
                  ON CONFLICT (node) DO UPDATE SET incarnation = incarnation + 1 RETURNING incarnation";
     let raised = tx.query_one_raw(statement(raise, [NODE.into()])).await;
