@@ -25,9 +25,7 @@ pub(super) async fn fence(tx: &DatabaseTransaction, as_node: Incarnation) -> Res
     }
 }
 
-pub(super) async fn raise_incarnation(
-    file: &SqliteFile, from: Option<Incarnation>,
-) -> Result<Incarnation, StoreError> {
+pub(super) async fn raise_incarnation(file: &SqliteFile, from: Option<Incarnation>) -> Result<Incarnation, StoreError> {
     let tx = file.begin().await?;
     if let Some(from) = from
         && let Err(fenced) = fence(&tx, from).await
