@@ -3,6 +3,8 @@
 
 mod bank;
 mod canaries;
+#[cfg(test)]
+mod cases;
 mod check;
 mod contracts;
 mod disk;
@@ -12,6 +14,8 @@ mod people;
 mod run;
 mod sagas;
 mod series;
+#[cfg(test)]
+mod stage;
 mod town;
 #[cfg(test)]
 mod traces;

@@ -1,9 +1,9 @@
 //! Traces 1, 2, 4 and 5: at the participant, on the real runner and barrier.
 
-use super::Stage;
 use crate::sim::{
     contracts::{Charge, Line, PLAIN, Payment, TakeStock, Waybill},
     models::shelf::PIECES,
+    stage::Stage,
     world::locked,
 };
 use std::time::Duration;

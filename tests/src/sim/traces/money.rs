@@ -1,8 +1,8 @@
 //! Traces 8, 9 and 10: payment against order, on the real engine and participants.
 
-use super::Stage;
 use crate::sim::{
     contracts::{Line, Order, Payment},
+    stage::Stage,
     weather::Fault,
 };
 use tercet_core::{Life, SagaId};

@@ -1,8 +1,8 @@
 //! Traces 3, 6, 6b and 7: the pivot, on the real engine.
 
-use super::Stage;
 use crate::sim::{
     contracts::{Amount, GiveBack, Line, PLAIN, Payment, Refund, Return},
+    stage::Stage,
     weather::Fault,
 };
 use tercet_core::{Action, Answer, Call, Life, Operation, Payload, Phase, SagaId};
