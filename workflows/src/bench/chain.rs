@@ -44,7 +44,7 @@ impl Operation for Work {
 
 /// Eight steps, each after the one before it.
 pub(super) fn chain() -> Definition<Link, String> {
-    let saga = Saga::<Link>::new("chain", 1);
+    let saga = Saga::<Link>::new("bench_chain", 1);
     let input = saga.input();
     let mut last = saga.compensable("a", Work).request(input, |link| link);
     for name in ["b", "c", "d", "e", "f", REFUSING, "h"] {

@@ -147,7 +147,7 @@ async fn measure(
         settings: Settings::of("bench".parse().map_err(bug)?),
     })
     .await?;
-    let name = "chain".parse().map_err(bug)?;
+    let name = "bench_chain".parse().map_err(bug)?;
     let began = Instant::now();
     let cpu = process::cpu();
     let run = Arc::new(Run {
