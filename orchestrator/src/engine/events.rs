@@ -264,6 +264,9 @@ fn answered(active: &Active, step: StepInstance, phase: Phase, answer: Answer) -
     // Without a hand nobody here knows how often it was asked: more than once is the careful answer.
     let attempts = hand.map_or(2, |(_, hand)| hand.attempts);
     let issued = at.asked;
+    // A completion speaks for the effect, whichever of its attempts it was about: its no is as final as a query's.
+    let is_final_no = at.effect.is_some() && matches!(answer, Answer::Refused(_));
+    let phase = if is_final_no { Phase::Query } else { phase };
     Ok(What::Answered(Answered { step, phase, attempt, attempts, issued, answer }))
 }
 

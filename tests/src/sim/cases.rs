@@ -9,7 +9,7 @@ use super::{
     world::Stepped,
 };
 use tercet::store::memory;
-use tercet_core::{Life, Millis, Status, Verdict};
+use tercet_core::{Action, Life, Millis, Status, Verdict};
 
 fn a_return() -> Return {
     let refund = Refund { payment: "old-1".to_owned(), request: "refund-1".to_owned(), minor: 40 };
@@ -102,6 +102,26 @@ fn b40_of_two_payments_one_stands_and_the_other_goes_back_however_often_they_are
     moved.sort_unstable();
     assert_eq!(moved, [(50, 0), (50, 50)]);
     assert_eq!(stage.lives("give_back"), [Life::Confirmed]);
+}
+
+/// B43: a callback's no is the third party's last word about the key, and not about one of its attempts.
+#[test]
+fn b43_a_callback_that_says_no_leads_where_a_querys_does() {
+    let stage = Stage::set();
+    stage.weather.set(Fault::BankAccepted, 1.0);
+    stage.weather.set(Fault::BankFailedLater, 1.0);
+    let saga = stage.start("payment", "pay-1", &a_payment("pay-1"));
+    stage.until(6);
+    stage.operate(saga, "charge", Action::RetryNow);
+    stage.until(500);
+    let charge = &stage.state(saga).steps[&"charge".parse().unwrap()];
+    assert_eq!(charge.effect.as_ref().unwrap().newest(), 2);
+    assert_eq!(stage.life(saga), Life::Cancelled);
+    let doubted = stage
+        .town
+        .store
+        .inspect(|all| all.journals[&saga].iter().any(|row| String::from_utf8_lossy(&row.entry).contains("doubted")));
+    assert!(!doubted, "a final no was taken for one attempt's");
 }
 
 /// B13: an engine dies while an answer is on the wire, and nothing new is started: the next one asks again by itself.

@@ -98,7 +98,10 @@ fn client<T: Serialize + Send + Sync + Clone + 'static>(
         town.world.spawn(town.people, async move {
             this.world.some_time(after, after + copy * 3_000).await;
             match start(&this, definition, &key, &input).await {
-                Ok(saga) => acknowledged.note(&this, definition, &key, saga),
+                Ok(saga) => {
+                    acknowledged.note(&this, definition, &key, saga);
+                    regrets(&this, saga);
+                }
                 Err(error) => this.world.violate(format!("{definition} {key} does not start: {error}")),
             }
             if this.weather.strikes(Fault::KeyTaken) {
@@ -109,6 +112,23 @@ fn client<T: Serialize + Send + Sync + Clone + 'static>(
             }
         });
     }
+}
+
+/// A user who changes their mind at once.
+fn regrets(town: &Arc<Town>, saga: SagaId) {
+    if town.weather.strikes(Fault::CancelAsked) {
+        let this = town.clone();
+        town.world.spawn(town.people, async move {
+            this.world.some_time(0, 8_000).await;
+            cancel(&this, saga).await;
+        });
+    }
+}
+
+async fn cancel(town: &Town, saga: SagaId) {
+    let Some(engine) = town.engine() else { return };
+    let asked = engine.cancel(saga, "user".to_owned(), "changed my mind".to_owned()).await;
+    town.world.note(|| format!("a user cancels {saga}: {:?}", asked.map(|_| ())));
 }
 
 fn lines(town: &Town) -> Vec<Line> {
@@ -169,9 +189,8 @@ async fn user(town: Arc<Town>) {
             let theirs = |state: &&State| !state.life.is_ended() && state.definition().as_str() != "give_back";
             states.values().filter(theirs).map(State::saga).collect()
         });
-        if let (Some(&saga), Some(engine)) = (town.world.pick(&sagas), town.engine()) {
-            let asked = engine.cancel(saga, "user".to_owned(), "changed my mind".to_owned()).await;
-            town.world.note(|| format!("a user cancels {saga}: {:?}", asked.map(|_| ())));
+        if let Some(&saga) = town.world.pick(&sagas) {
+            cancel(&town, saga).await;
         }
     }
 }

@@ -59,6 +59,8 @@ faults! {
     BankNotFinal "third party's refusal was not final" 0.15
     BankPoor "third party's balance was insufficient for a while" 0.10
     BankRefused "third party refused for good" 0.08
+    DepotLate "carrier's third party: call landed late" 0.40
+    DepotSilent "carrier's third party: answer lost" 0.15
     CancelAsked "a user cancelled" 0.10
     OperatorActed "an operator acted" 0.10
     StartDoubled "a start came twice" 0.20

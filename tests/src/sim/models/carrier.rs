@@ -54,8 +54,8 @@ impl Depot {
     async fn ask<T: Send + 'static>(
         self: &Arc<Self>, limit: Duration, work: impl FnOnce(&mut BTreeMap<String, Standing>) -> T + Send + 'static,
     ) -> Option<T> {
-        let late = self.weather.strikes(Fault::BankCallLate);
-        let lost = self.weather.strikes(Fault::BankAnswerLost);
+        let late = self.weather.strikes(Fault::DepotLate);
+        let lost = self.weather.strikes(Fault::DepotSilent);
         let travel = if late { self.world.between(1_000, 60_000) } else { self.world.between(1, 40) };
         let travel = locked(&self.travels).pop_front().unwrap_or(travel);
         let (sender, word) = tokio::sync::oneshot::channel();

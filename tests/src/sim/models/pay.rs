@@ -280,7 +280,9 @@ impl Cashier {
     }
 }
 
-/// Books what became of a charge. A success is booked whatever the row's state, and goes back if the row is held as failed.
+/// Books what became of a charge. A success is booked whatever the row's state, and goes back if the row is held as failed: which is
+/// what the saga decided, by the record's cancel, and never what the bank said. Were it what the bank said, a bank that says no, and
+/// pays while the saga has not heard the no yet, would have the money given back for an order that is confirmed.
 pub(crate) async fn book_charge(tx: &Tx, key: &IdempotencyKey, payment: &str, settled: &Settled<i64>) -> Outcome<()> {
     match settled {
         Settled::Done(_) => {
@@ -290,11 +292,7 @@ pub(crate) async fn book_charge(tx: &Tx, key: &IdempotencyKey, payment: &str, se
                 _ => Ok(()),
             }
         }
-        Settled::Refused(_) | Settled::Closed => {
-            tx.with(|pay| pay.fails(payment));
-            Ok(())
-        }
-        Settled::Pending(_) => Ok(()),
+        Settled::Refused(_) | Settled::Closed | Settled::Pending(_) => Ok(()),
     }
 }
 
