@@ -43,7 +43,7 @@ pub async fn demo(flags: Flags, context: Context) -> Result<ExitCode, Failure> {
         node.stop().await;
     } else {
         if let Some(address) = node.address() {
-            eprintln!("The node stays up at http://{address}: try `tercet saga list --parked true`. Ctrl-C ends it.");
+            eprintln!("The node stays up at http://{address} until Ctrl-C. Look around: `tercet saga list --parked`.");
         }
         node.until_stopped().await?;
     }
