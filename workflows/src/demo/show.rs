@@ -65,6 +65,7 @@ pub fn tables(report: &Report) -> String {
         sagas.confirmed, sagas.cancelled, sagas.parked
     );
     for (why, count) in &report.cancelled_for {
+        let why = why.replace("#.#", "…").replace('#', "…");
         let _ = writeln!(text, "  {count:>4} cancelled, and undone: {why}");
     }
     for (row, why) in report.parked_for.iter().take(PARKED_SHOWN) {
@@ -74,6 +75,10 @@ pub fn tables(report: &Report) -> String {
         let _ = writeln!(text, "  and {more} more that are parked");
     }
     let _ = writeln!(text, "\nMoney, in each party's own database:\n{}", money(report));
+    let _ = writeln!(
+        text,
+        "Orders know of no money that was given back by hand; what is reserved belongs to parked sagas."
+    );
     let _ = writeln!(text, "\nGoods, points and vouchers:\n{}", goods(report));
     let behaviours: Vec<String> =
         report.ledger.channel.behaviours.iter().map(|(name, count)| format!("{name} {count}")).collect();
