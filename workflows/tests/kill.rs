@@ -1,6 +1,12 @@
 //! `kill -9` in the middle of the demo, twice, and it is run again: every saga ends or is parked with its reason, nothing is lost
 //! or done twice.
+
 #![cfg(unix)] // the signal that ended a process is asked for
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a process that does not say what is asked is a failed test"
+)]
 
 use serde_json::Value;
 use std::{
