@@ -20,6 +20,8 @@ pub(super) enum Message {
     Event(Incoming),
     /// A call was answered, or not.
     Heard(Heard),
+    /// Something on the agenda is due.
+    Tick,
     /// Durable timers that are due soon.
     Timers(Vec<TimerRow>),
     /// Sagas to take up again.

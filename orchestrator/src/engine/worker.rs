@@ -104,7 +104,7 @@ impl Worker {
         tokio::select! {
             biased;
             message = self.inbound.recv() => message,
-            () = due => Some(Message::Timers(Vec::new())),
+            () = due => Some(Message::Tick),
         }
     }
 
@@ -113,6 +113,8 @@ impl Worker {
             Message::Start(new, reply) => self.start(new, reply),
             Message::Event(incoming) => self.incoming(incoming),
             Message::Heard(heard) => self.heard(heard),
+            // The loop looks at its agenda after every message.
+            Message::Tick => {}
             Message::Timers(rows) => rows.into_iter().for_each(|row| self.schedule(&row)),
             Message::Recover(sagas) => sagas.into_iter().for_each(|saga| self.want(saga, None)),
             Message::Loaded(loaded) => loaded.into_iter().for_each(|(saga, read)| self.loaded(saga, read)),

@@ -223,12 +223,6 @@ impl StepState {
             asked: at,
         }
     }
-
-    /// Its try or execute was done at some time.
-    #[must_use]
-    pub fn was_done(&self) -> bool {
-        matches!(self.status, Status::Done | Status::Confirming | Status::Confirmed)
-    }
 }
 
 /// A signal in the journal.

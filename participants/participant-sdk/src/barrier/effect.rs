@@ -5,11 +5,10 @@
 
 use crate::outcome::{Closing, Found, Handed, Settled};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 use tercet_core::{Answer, Call, Millis, Payload, Refusal, canary::broken};
 
 /// How far the clocks of orchestrator, participant and third party may differ when an expiry is judged.
-pub const EXPIRY_MARGIN: Duration = Duration::from_secs(5 * 60);
+pub use tercet_core::policy::EXPIRY_MARGIN;
 
 /// Where an effect stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
