@@ -1,4 +1,5 @@
 //! Versions side by side: a saga finishes on the definition that it began with, and an edited one is refused (G15, B32).
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex};
