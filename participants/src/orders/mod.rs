@@ -21,7 +21,7 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tercet_core::{Call, Operation, kind};
+use tercet_core::{Call, Operation, Signal, kind};
 use tercet_participant::{Outcome, Retriable, Tcc, Transaction};
 
 /// `orders.refund/1`: the order into after-sales; done, or back where it was.
@@ -117,6 +117,22 @@ pub struct Refunding {
     pub red_packet: Option<VoucherId>,
     /// Its goods have left.
     pub shipped: bool,
+}
+
+/// `orders.paid/1`: told to the order's saga by the saga that owns the charge. The verdict says who won: *accepted*, the order is
+/// paid by it; *too late*, the money is to be given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Paid {
+    /// What paid for it.
+    pub payment: PaymentId,
+    /// How much was received.
+    pub amount: Money,
+    /// The channel's own id of the charge.
+    pub transaction: String,
+}
+
+impl Signal for Paid {
+    const NAME: &'static str = "orders.paid/1";
 }
 
 /// What *awaiting shipment* changed.
