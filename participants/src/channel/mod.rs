@@ -1,11 +1,13 @@
 //! The third party: what a payment channel can be asked and what it says. [`Channel`] is one, with a ledger of its own.
 
 mod behaviour;
+mod charge;
 mod figures;
 mod program;
 mod rows;
 
 pub use behaviour::{Behaviour, Behaviours, Ends};
+pub use charge::{ChargeCallback, ChargeOutcome, ChargeSink, How};
 pub use figures::{AccountLedger, ChannelLedger};
 pub use program::{Channel, ChannelError, Settings};
 
