@@ -6,10 +6,10 @@
 use super::{Access, Boxed, Database, Fault, RowKey, Tx};
 use crate::{
     barrier::Row,
-    outbox::{Message, MessageId, Queued},
+    outbox::{Event, EventFilter, EventNumber, EventVersion, Message, MessageId, Published, Queued, Subject},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, mem,
     sync::{Arc, Mutex as Lock, MutexGuard, PoisonError},
 };
@@ -48,6 +48,8 @@ struct Kept<M> {
     rows: BTreeMap<RowKey, Row>,
     queue: BTreeMap<MessageId, Message>,
     buried: BTreeMap<MessageId, (Message, String)>,
+    events: BTreeMap<EventNumber, Event>,
+    versions: BTreeSet<(Subject, EventVersion)>,
     last: i64,
 }
 
@@ -57,6 +59,7 @@ struct Changes<M> {
     model: M,
     rows: BTreeMap<RowKey, Option<Row>>,
     queue: Vec<Message>,
+    events: Vec<Event>,
 }
 
 struct Open<M> {
@@ -98,7 +101,15 @@ fn locked<T: ?Sized>(lock: &Lock<T>) -> MutexGuard<'_, T> {
 impl<M: Clone + Send + 'static> Memory<M> {
     /// A database that holds `model` and nothing else.
     pub fn new(model: M) -> Self {
-        let kept = Kept { model, rows: BTreeMap::new(), queue: BTreeMap::new(), buried: BTreeMap::new(), last: 0 };
+        let kept = Kept {
+            model,
+            rows: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            buried: BTreeMap::new(),
+            events: BTreeMap::new(),
+            versions: BTreeSet::new(),
+            last: 0,
+        };
         let faults: Faults = Arc::new(|| CommitFault::None);
         Self { kept: Arc::new(Mutex::new(kept)), faults: Arc::new(Lock::new(faults)) }
     }
@@ -141,6 +152,12 @@ impl<M: Clone> Open<M> {
         self.levels.last_mut().expect("an open transaction has a level")
     }
 
+    fn has(&self, subject: &Subject, version: EventVersion) -> bool {
+        let staged = self.levels.last().into_iter().flat_map(|top| &top.events);
+        let kept = self.kept.as_ref().is_some_and(|kept| kept.versions.contains(&(subject.clone(), version)));
+        kept || staged.into_iter().any(|event| event.subject == *subject && event.version == version)
+    }
+
     fn row(&self, key: &RowKey) -> Option<Row> {
         let staged = self.levels.last().and_then(|top| top.rows.get(key));
         match (staged, &self.kept) {
@@ -164,6 +181,11 @@ impl<M> Kept<M> {
             self.last += 1;
             self.queue.insert(MessageId(self.last), message);
         }
+        for event in changes.events {
+            self.last += 1;
+            self.versions.insert((event.subject.clone(), event.version));
+            self.events.insert(EventNumber(self.last), event);
+        }
     }
 }
 
@@ -184,6 +206,15 @@ impl<M: Clone + Send + 'static> Tx for MemoryTx<M> {
 
     async fn queue(&self, message: &Message) -> Result<(), Fault> {
         locked(&self.open).top().queue.push(message.clone());
+        Ok(())
+    }
+
+    async fn publish(&self, event: &Event) -> Result<(), Fault> {
+        let mut open = locked(&self.open);
+        if open.has(&event.subject, event.version) {
+            return Err(Fault::Failed(format!("event {} was published before", event.id())));
+        }
+        open.top().events.push(event.clone());
         Ok(())
     }
 
@@ -242,7 +273,8 @@ impl<M: Clone + Send + 'static> Database for Memory<M> {
 
     async fn begin(&self, _: Access) -> Result<MemoryTx<M>, Fault> {
         let kept = self.kept.clone().lock_owned().await;
-        let changes = Changes { model: kept.model.clone(), rows: BTreeMap::new(), queue: Vec::new() };
+        let model = kept.model.clone();
+        let changes = Changes { model, rows: BTreeMap::new(), queue: Vec::new(), events: Vec::new() };
         let open = Open { kept: Some(kept), levels: vec![changes] };
         let faults = locked(&self.faults).clone();
         Ok(MemoryTx { open: Arc::new(Lock::new(open)), faults, depth: 0 })
@@ -287,5 +319,16 @@ impl<M: Clone + Send + 'static> Database for Memory<M> {
         let kept = self.kept.lock().await;
         let oldest = kept.buried.iter().take(limit as usize);
         Ok(oldest.map(|(&id, (m, reason))| (Queued { id, message: Ok(m.clone()) }, reason.clone())).collect())
+    }
+
+    async fn events(&self, wanted: &EventFilter, limit: u32) -> Result<Vec<Published>, Fault> {
+        let kept = self.kept.lock().await;
+        let from = wanted.after.map_or(EventNumber(i64::MIN), |number| EventNumber(number.0.saturating_add(1)));
+        let fits = |event: &Event| {
+            wanted.subject.as_ref().is_none_or(|subject| event.subject == *subject)
+                && wanted.since.is_none_or(|since| event.at >= since)
+        };
+        let page = kept.events.range(from..).filter(|(_, event)| fits(event)).take(limit as usize);
+        Ok(page.map(|(&number, event)| Published { number, event: event.clone() }).collect())
     }
 }

@@ -10,7 +10,7 @@ pub use sea::{OpenError, SCHEMA_VERSION, SchemaError, SeaOrm, Transaction, ensur
 
 use crate::{
     barrier::Row,
-    outbox::{Message, MessageId, Queued},
+    outbox::{Event, EventFilter, Message, MessageId, Published, Queued},
 };
 use std::{fmt, future::Future, pin::Pin};
 use tercet_core::{Answer, Call, Millis, SagaId, StepInstance};
@@ -76,6 +76,9 @@ pub trait Database: Clone + Send + Sync + 'static {
 
     /// The messages that were set aside, with their reasons, oldest first.
     fn outbox_buried(&self, limit: u32) -> impl Future<Output = Result<Vec<(Queued, String)>, Fault>> + Send;
+
+    /// At most `limit` of the events that `wanted` wants, in the order of their numbers.
+    fn events(&self, wanted: &EventFilter, limit: u32) -> impl Future<Output = Result<Vec<Published>, Fault>> + Send;
 }
 
 /// An open transaction of a participant's database.
@@ -94,6 +97,9 @@ pub trait Tx: Sized + Send + Sync + 'static {
 
     /// Queues a message that leaves if, and only if, this transaction commits.
     fn queue(&self, message: &Message) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Keeps an event that is there if, and only if, this transaction commits; a fault when its subject has that version already.
+    fn publish(&self, event: &Event) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// A savepoint: a transaction within this one that can be rolled back alone. One at a time.
     fn nested(&self) -> impl Future<Output = Result<Self, Fault>> + Send;

@@ -7,9 +7,9 @@ pub use schema::{SCHEMA_VERSION, SchemaError, ensure_tables};
 use super::{Access, Boxed, Database, Fault, RowKey, Tx};
 use crate::{
     barrier::Row,
-    outbox::{Message, MessageId, Queued},
+    outbox::{Event, EventFilter, EventNumber, EventVersion, Message, MessageId, Published, Queued, Subject},
 };
-use schema::{BARRIER, OUTBOX};
+use schema::{BARRIER, EVENTS, OUTBOX};
 use sea_orm::{
     Condition, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -165,6 +165,22 @@ impl Tx for DatabaseTransaction {
         Ok(())
     }
 
+    async fn publish(&self, event: &Event) -> Result<(), Fault> {
+        let insert = Query::insert()
+            .into_table(EVENTS)
+            .columns(["subject", "version", "kind", "at_ms", "data"])
+            .values_panic([
+                event.subject.0.as_str().into(),
+                event.version.0.into(),
+                event.kind.as_str().into(),
+                event.at.0.into(),
+                encoded(&event.data)?.into(),
+            ])
+            .to_owned();
+        self.execute(&insert).await?;
+        Ok(())
+    }
+
     async fn nested(&self) -> Result<Self, Fault> {
         Ok(self.begin().await?)
     }
@@ -182,6 +198,20 @@ fn queued(row: &QueryResult) -> Result<Queued, Fault> {
     let text: String = row.try_get_by_index(1)?;
     let message = serde_json::from_str(&text).map_err(|error| format!("it cannot be read: {error}"));
     Ok(Queued { id: MessageId(row.try_get_by_index(0)?), message })
+}
+
+fn published(row: &QueryResult) -> Result<Published, Fault> {
+    let data: String = row.try_get_by_index(5)?;
+    let data = serde_json::from_str(&data)
+        .map_err(|error| Fault::Failed(format!("an event's data cannot be read: {error}")))?;
+    let event = Event {
+        subject: Subject(row.try_get_by_index(1)?),
+        version: EventVersion(row.try_get_by_index(2)?),
+        kind: row.try_get_by_index(3)?,
+        at: Millis(row.try_get_by_index(4)?),
+        data,
+    };
+    Ok(Published { number: EventNumber(row.try_get_by_index(0)?), event })
 }
 
 impl Database for SeaOrm {
@@ -258,5 +288,18 @@ impl Database for SeaOrm {
             .to_owned();
         let rows = self.reader.query_all(&select).await?;
         rows.iter().map(|row| Ok((queued(row)?, row.try_get_by_index(2)?))).collect()
+    }
+
+    async fn events(&self, wanted: &EventFilter, limit: u32) -> Result<Vec<Published>, Fault> {
+        let select = Query::select()
+            .columns(["number", "subject", "version", "kind", "at_ms", "data"])
+            .from(EVENTS)
+            .and_where_option(wanted.after.map(|after| Expr::col("number").gt(after.0)))
+            .and_where_option(wanted.subject.as_ref().map(|subject| Expr::col("subject").eq(subject.0.as_str())))
+            .and_where_option(wanted.since.map(|since| Expr::col("at_ms").gte(since.0)))
+            .order_by("number", Order::Asc)
+            .limit(u64::from(limit))
+            .to_owned();
+        self.reader.query_all(&select).await?.iter().map(published).collect()
     }
 }

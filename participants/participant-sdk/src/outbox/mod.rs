@@ -1,9 +1,12 @@
-//! What a participant tells Tercet: completions of pending phases, starts and signals, as rows of its own transaction.
+//! What a participant tells Tercet: completions of pending phases, starts and signals, as rows of its own transaction. And what it
+//! tells the world: [events].
 //!
 //! A message leaves if, and only if, the transaction that queued it commits; the [`relay`] sends it until it is acknowledged.
 
+pub mod events;
 pub mod relay;
 
+pub use events::{Event, EventFilter, EventNumber, EventVersion, Published, Subject};
 pub use relay::{Acknowledged, Ingress, Relay, Swept};
 
 use crate::{
@@ -157,6 +160,14 @@ pub trait Outbox {
     fn complete<O: Operation>(
         &self, ticket: &Ticket, verdict: Result<O::Reply, Refusal>, now: Millis,
     ) -> impl Future<Output = Result<Completed, OutboxError>> + Send;
+
+    /// Publishes that a change happened, with the state it led to as `data`: once for each version of its subject.
+    ///
+    /// # Errors
+    /// As for [`Outbox::start`]; also when the database has that version already: whoever raised it must not raise it again.
+    fn publish<T: Serialize + Sync>(
+        &self, subject: Subject, version: EventVersion, kind: &str, data: &T, at: Millis,
+    ) -> impl Future<Output = Result<(), OutboxError>> + Send;
 }
 
 fn encoded<T: Serialize + ?Sized>(value: &T) -> Result<Payload, OutboxError> {
@@ -204,6 +215,13 @@ impl<X: Tx> Outbox for X {
         let completion = Completion { saga: ticket.saga, step: ticket.step.clone(), phase: ticket.phase, answer };
         self.queue(&Message::Complete(completion)).await?;
         Ok(Completed::Recorded)
+    }
+
+    async fn publish<T: Serialize + Sync>(
+        &self, subject: Subject, version: EventVersion, kind: &str, data: &T, at: Millis,
+    ) -> Result<(), OutboxError> {
+        let event = Event { subject, version, kind: kind.to_owned(), at, data: encoded(data)? };
+        Ok(Tx::publish(self, &event).await?)
     }
 }
 

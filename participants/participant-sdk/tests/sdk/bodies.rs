@@ -156,9 +156,9 @@ async fn m1_a_cancel_makes_a_refused_row_age_anew() {
 async fn the_tables_of_a_newer_version_are_left_alone() {
     let accounts = on_sqlite().await;
     let database = accounts.service.database();
-    database.writer().execute_unprepared("UPDATE tercet_participant SET version = 2").await.unwrap();
+    database.writer().execute_unprepared("UPDATE tercet_participant SET version = 3").await.unwrap();
     let refused = tercet_participant::database::ensure_tables(database.writer()).await.unwrap_err();
-    insta::assert_snapshot!(refused, @"the participant's tables have version 2, this program knows version 1: use the newer program, it has written here before");
+    insta::assert_snapshot!(refused, @"the participant's tables have version 3, this program knows version 2: use the newer program, it has written here before");
     let opened = tercet_participant::SeaOrm::sqlite(&accounts.dir.path().join("accounts.db")).await;
     assert!(opened.is_err());
 }

@@ -5,6 +5,8 @@ mod accounts;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod honesty;

@@ -8,10 +8,12 @@ use sea_orm::{
 
 pub(super) const BARRIER: &str = "tercet_barrier";
 pub(super) const OUTBOX: &str = "tercet_outbox";
+pub(super) const EVENTS: &str = "tercet_events";
 const VERSION: &str = "tercet_participant";
 
-/// The version of the SDK's tables that this code reads and writes.
-pub const SCHEMA_VERSION: i32 = 1;
+/// The version of the SDK's tables that this code reads and writes: 2 has the events. Version 1 would change rows without
+/// publishing it, so it is kept from tables of version 2.
+pub const SCHEMA_VERSION: i32 = 2;
 
 /// Why the SDK's tables cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +32,7 @@ pub enum SchemaError {
     },
 }
 
-/// Makes the barrier's and the outbox's tables where they are missing; several may call it at once.
+/// Makes the barrier's, the outbox's and the events' tables where they are missing; several may call it at once.
 ///
 /// # Errors
 /// When the database fails, or the tables belong to a newer version: nothing was changed then.
@@ -46,6 +48,8 @@ pub async fn ensure_tables(database: &DatabaseConnection) -> Result<(), SchemaEr
         tx.rollback().await?;
         return Err(SchemaError::Newer { found });
     }
+    let raise = Query::update().table(VERSION).value("version", SCHEMA_VERSION).to_owned();
+    tx.execute(&raise).await?;
     Ok(tx.commit().await?)
 }
 
@@ -70,6 +74,7 @@ async fn create(tx: &DatabaseTransaction) -> Result<(), DbErr> {
         tx.execute(&ages).await?;
     }
     tx.execute(&outbox(tx.get_database_backend())).await?;
+    tx.execute(&events(tx.get_database_backend())).await?;
     Ok(())
 }
 
@@ -114,5 +119,23 @@ fn outbox(backend: DbBackend) -> TableCreateStatement {
         .col(ColumnDef::new("id").big_integer().not_null().auto_increment().primary_key())
         .col(json("message", backend).not_null())
         .col(json("buried", backend).null())
+        .to_owned()
+}
+
+fn events(backend: DbBackend) -> TableCreateStatement {
+    let mut subject = ColumnDef::new("subject").string_len(255).not_null().to_owned();
+    if backend == DbBackend::MySql {
+        subject.extra("CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
+    }
+    Table::create()
+        .table(EVENTS)
+        .if_not_exists()
+        .col(ColumnDef::new("number").big_integer().not_null().auto_increment().primary_key())
+        .col(subject)
+        .col(ColumnDef::new("version").big_integer().not_null())
+        .col(ColumnDef::new("kind").string_len(64).not_null())
+        .col(ColumnDef::new("at_ms").big_integer().not_null())
+        .col(json("data", backend).not_null())
+        .index(Index::create().name("tercet_events_version").unique().col("subject").col("version"))
         .to_owned()
 }
