@@ -119,7 +119,7 @@ fn time(graph: &Graph, node: &Node, say: &mut impl FnMut(&'static str, String, &
         let message = format!("waits up to {} s, the saga at most {} s", wait.as_secs(), deadline.as_secs());
         say("outlasts_deadline", message, "shorten the wait, or raise the saga's `.deadline(..)`");
     }
-    if node.contract.is_some() && node.wait.is_none() && too_long(node.policy.timeout) {
+    if node.contract.is_some() && node.kind != StepKind::Wait && too_long(node.policy.timeout) {
         let message = "waits longer for one answer than the saga may last".to_owned();
         say("outlasts_deadline", message, "shorten `.timeout(..)`, or raise the saga's `.deadline(..)`");
     }

@@ -487,6 +487,7 @@ fn the_linter_finds_nothing_in_a_sound_definition() {
 fn the_linter_says_what_is_the_matter_and_what_to_do() {
     let saga = Saga::<i64>::new("s", 1).deadline(minutes(10));
     saga.wait_for::<Paid>("paid").within(minutes(30));
+    saga.wait_for::<Paid>("as_said").within_from(saga.input(), |n| minutes(n.unsigned_abs()));
     saga.tcc("slow", Hold)
         .timeout(minutes(10))
         .retry(Retry::backoff(seconds(60), seconds(1)))

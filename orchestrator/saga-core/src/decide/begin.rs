@@ -5,10 +5,11 @@ use crate::{
     IdempotencyKey, Payload, Refusal, SagaKey, SignalId, StepInstance, StepKind,
     definition::{Node, NodeId, Part},
     entry::{Abort, Ask, Fact, Parked, Target},
+    policy::WAIT_MAX,
     refuse,
     state::{Life, Status},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Items in one fan-out at most.
 const ITEMS_MAX: usize = 10_000;
@@ -78,6 +79,9 @@ impl Deciding<'_> {
         }
         let Some(request) = &node.request else { return refuse("missing_request", "the step has no request") };
         let request = self.map(request, node.part, chain, items)?;
+        if node.kind == StepKind::Wait {
+            return Ok(self.waiting(node, &step, limit(&request)?));
+        }
         Ok(vec![match node.kind {
             StepKind::When => Fact::Branched { step, taken: request.as_str() == "true" },
             StepKind::ForEach => Fact::FannedOut { step, items: items_of(&request)? },
@@ -120,7 +124,7 @@ impl Deciding<'_> {
     }
 
     /// A wait takes at once what was told before it was reached.
-    fn waiting(&self, node: &Node, step: &StepInstance, time: std::time::Duration) -> Vec<Fact> {
+    fn waiting(&self, node: &Node, step: &StepInstance, time: Duration) -> Vec<Fact> {
         let until = self.at.plus(time);
         let signal = node.contract.clone();
         let kept = signal.as_ref().and_then(|name| self.oldest_untaken(name));
@@ -157,6 +161,16 @@ fn items_of(list: &Payload) -> Result<Vec<Payload>, Refusal> {
         return refuse("too_many_items", format!("the fan-out has {count} items, at most {ITEMS_MAX} are allowed"));
     }
     Ok(items)
+}
+
+/// How long a wait lasts whose limit is in the data.
+fn limit(millis: &Payload) -> Result<Duration, Refusal> {
+    let time = Duration::from_millis(millis.parse().map_err(|e| Refusal::new("unreadable_input", e.to_string()))?);
+    if time.is_zero() || time > WAIT_MAX {
+        let seconds = time.as_secs_f64();
+        return refuse("unusable_wait", format!("a wait of {seconds} s: it must be above zero and at most ten years"));
+    }
+    Ok(time)
 }
 
 fn text(payload: &Payload) -> Result<String, Refusal> {

@@ -238,7 +238,7 @@ fn check_whole(draft: &Draft, errors: &mut Vec<BuildError>) {
 
 fn check_node(node: &Node, errors: &mut Vec<BuildError>) {
     let needs_request = !matches!(node.kind, StepKind::Wait | StepKind::Sleep);
-    let unfinished_wait = node.kind == StepKind::Wait && node.wait.is_none();
+    let unfinished_wait = node.kind == StepKind::Wait && node.wait.is_none() && node.request.is_none();
     if (needs_request && node.request.is_none() && node.child.is_some() == (node.kind == StepKind::Child))
         || unfinished_wait
     {

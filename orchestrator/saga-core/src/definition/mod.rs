@@ -89,7 +89,7 @@ pub struct Node {
     pub(crate) undo: Option<Undo>,
     /// The definition a signal is for.
     pub(crate) to: Option<DefinitionName>,
-    /// What the step is asked with; a branch's test; a fan-out's items; a child's input.
+    /// What the step is asked with; a branch's test; a fan-out's items; a child's input; a wait's limit, in milliseconds.
     pub(crate) request: Option<Mapper>,
     /// The effect's key; a signal's receiver's key.
     pub(crate) key: Option<Mapper>,

@@ -191,7 +191,7 @@ impl<'s, P, S: Signal> Told<'s, P, S> {
 }
 
 /// A wait that still needs its limit.
-#[must_use = "a wait needs `.within(..)` or `.within_or(..)`"]
+#[must_use = "a wait needs `.within(..)`, `.within_from(..)` or `.within_or(..)`"]
 #[derive(Debug)]
 pub struct Wait<'s, P, S>(pub(super) Step<'s, P, (), S>);
 
@@ -207,6 +207,16 @@ impl<P, S: Signal> Wait<'_, P, S> {
         P: BeforeDecision,
     {
         self.0.edit(|node| node.wait = Some(time)).handle()
+    }
+
+    /// The same, with a limit that the data has: a setting that may change without a new version of the definition. It counts
+    /// from when `inputs` are there; one that is no time to wait for (none, or over ten years) is a refusal of this step.
+    pub fn within_from<V: 'static, I: Inputs<P, Values = V>>(self, inputs: I, limit: fn(V) -> Duration) -> Handle<S, P>
+    where
+        P: BeforeDecision,
+    {
+        let limit = erase(inputs, move |v| Ok(u64::try_from(limit(v).as_millis()).unwrap_or(u64::MAX)));
+        self.0.edit(|node| node.request = Some(limit)).handle()
     }
 
     /// A missed deadline goes on with `otherwise`.

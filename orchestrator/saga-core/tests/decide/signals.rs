@@ -199,6 +199,60 @@ fn b35_a_fan_out_of_waits_shows_the_undo_what_arrived() {
     ");
 }
 
+/// The window is in the data: a reply of -1 says none, 7 says seven minutes.
+fn window() -> Definition<i64, i64> {
+    let saga = Saga::<i64>::new("window", 1);
+    let hold = saga.tcc("hold", Hold).request(saga.input(), it);
+    let paid = saga
+        .wait_for::<Paid>("paid")
+        .within_from(hold, |minutes| tercet_core::minutes(u64::try_from(minutes).unwrap_or(0)));
+    saga.output(paid, |p| p.0)
+}
+
+#[test]
+fn a_wait_begins_with_the_data_that_has_its_limit_and_the_time_is_journaled() {
+    assert_snapshot!(run(window(), "
+        +60 hold try done 7
+        +419 wake paid
+        +1 wake paid
+    "), @"
+    start: begins; asks hold 7
+        try hold
+    +60 hold try done 7: hold done 7; paid waits until 480s
+        wake paid at 480s
+    +419 wake paid: nothing
+    +1 wake paid: paid missed; ABORT: `paid` was waited for in vain; undoes hold
+        undo hold reply 7
+    ");
+    assert_snapshot!(run(window(), "
+        tell paid s1 100
+        +60 hold try done 7
+    "), @"
+    start: begins; asks hold 7
+        try hold
+    tell paid s1 100: receives s1 100
+        try hold
+    +60 hold try done 7: hold done 7; paid waits until 480s; paid takes s1; COMMIT; s1 Accepted
+        confirm hold reply 7
+    ");
+}
+
+#[test]
+fn a_limit_that_is_no_time_to_wait_for_is_a_refusal_of_the_wait() {
+    assert_snapshot!(run(window(), "hold try done -1"), @"
+    start: begins; asks hold 7
+        try hold
+    hold try done -1: hold done -1; paid refused unusable_wait; ABORT: `paid` was refused: unusable_wait: a wait of 0 s: it must be above zero and at most ten years; undoes hold
+        undo hold reply -1
+    ");
+    assert_snapshot!(run(window(), "hold try done 9000000"), @"
+    start: begins; asks hold 7
+        try hold
+    hold try done 9000000: hold done 9000000; paid refused unusable_wait; ABORT: `paid` was refused: unusable_wait: a wait of 540000000 s: it must be above zero and at most ten years; undoes hold
+        undo hold reply 9000000
+    ");
+}
+
 fn silence() -> Definition<i64, i64> {
     let saga = Saga::<i64>::new("silence", 1);
     let said = saga.wait_for::<Paid>("said").within_or(minutes(1), |()| Paid(-1));
