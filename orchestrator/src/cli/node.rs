@@ -2,7 +2,7 @@
 
 use super::{Failure, Output, failure::Exit};
 use crate::{
-    Engine, Env, Health, Machine, Parts, Registry, Settings, api::Listening, config::Config, store::SqliteOptions,
+    Engine, Env, Health, Machine, Parts, Registry, Settings, api::Listening, config::{Config, Sources}, store::SqliteOptions,
     store::SqliteStore, transport::InProcess,
 };
 use std::{
@@ -117,6 +117,7 @@ impl Context {
         let settings = Settings {
             look_ahead: self.config.look_ahead,
             retention: self.config.retention,
+            limits: self.config.limits,
             ..Settings::of(self.config.namespace.clone())
         };
         let parts = Parts {
@@ -197,6 +198,16 @@ impl Node {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// What a command in another terminal, in the same folder, needs to reach this node: ` --server …`, or nothing when it finds the
+    /// node without.
+    #[must_use]
+    pub fn server_flag(&self) -> String {
+        let Some(address) = self.address else { return String::new() };
+        let server = format!("http://{address}");
+        let found = Config::load(&Sources::of_process(None, Vec::new())).is_ok_and(|config| config.server == server);
+        if found { String::new() } else { format!(" --server {server}") }
     }
 
     /// Runs until the process is told to end (SIGINT, SIGTERM), then [stops](Self::stop). A second signal ends it at once.

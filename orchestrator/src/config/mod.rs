@@ -9,7 +9,7 @@ mod tests;
 
 pub use error::{ConfigError, ConfigErrors};
 
-use crate::secret::Secret;
+use crate::{engine::Limits, secret::Secret};
 use figment::{
     Figment, Metadata, Profile, Provider,
     providers::{Format, Toml},
@@ -33,10 +33,11 @@ const PREFIX: &str = "TERCET_";
 /// Shorter tokens can be guessed.
 const TOKEN_CHARACTERS_MIN: usize = 16;
 
-const LOOK_AHEAD_MAX: Duration = Duration::from_secs(3600);
+/// The longest look ahead, and the longest time that anything about a participant's health may take.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Every key, what it is without one, and what it may be.
-const KEYS: [(&str, Option<&str>, &str); 9] = [
+const KEYS: [(&str, Option<&str>, &str); 15] = [
     ("data", Some("tercet.db"), "a path: of an SQLite file, or of a folder to keep `tercet.db` in"),
     ("http.listen", Some("127.0.0.1:7007"), "an IP address and a port, as in `127.0.0.1:7007`"),
     ("http.token", None, "16 or more visible ASCII characters"),
@@ -44,6 +45,12 @@ const KEYS: [(&str, Option<&str>, &str); 9] = [
     ("log.format", Some("text"), "`text` or `json`"),
     ("look_ahead", Some("1min"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
     ("namespace", Some("default"), "1 to 64 ASCII letters, digits, `_` and `-`"),
+    ("participants.calls_min", Some("100"), "a number of calls, 2 or more: fewer say nothing about a participant"),
+    ("participants.concurrent", Some("512"), "a number of calls, 1 to 100000: more wait in line"),
+    ("participants.errors_percent", Some("5"), "a share of calls in percent, 1 to 100"),
+    ("participants.rest", Some("5s"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
+    ("participants.timeouts_percent", Some("20"), "a share of calls in percent, 1 to 100"),
+    ("participants.window", Some("30s"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
     ("retention", None, "a time of 1 s or more, with its unit, as in `30 days`"),
     ("server", None, "the address of a running node, as in `http://127.0.0.1:7007`"),
 ];
@@ -67,6 +74,8 @@ pub struct Config {
     pub retention: Option<Duration>,
     /// How far ahead durable timers are kept in memory.
     pub look_ahead: Duration,
+    /// How each participant is spared.
+    pub limits: Limits,
 }
 
 /// What is logged, and how.
@@ -89,6 +98,8 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// Keys set by flags, and their values.
     pub flags: Vec<(&'static str, String)>,
+    /// What a command sets unless anything else does.
+    pub defaults: Vec<(&'static str, &'static str)>,
 }
 
 impl Sources {
@@ -97,7 +108,7 @@ impl Sources {
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> Self {
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         let environment = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
-        Self { file, folder: PathBuf::from("."), environment, flags }
+        Self { file, folder: PathBuf::from("."), environment, flags, defaults: Vec::new() }
     }
 }
 
@@ -109,6 +120,9 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
         let mut reading = Reading::default();
         reading.defaults();
+        for (key, value) in &sources.defaults {
+            reading.layer("the defaults".to_owned(), key, value);
+        }
         if let Err(error) = reading.file(sources) {
             return Err(ConfigErrors(vec![error]));
         }
@@ -262,10 +276,11 @@ impl Reading {
             "json" => Some(true),
             _ => None,
         });
-        let look_ahead = self.read("look_ahead", |text| duration(text).filter(|time| *time <= LOOK_AHEAD_MAX));
+        let look_ahead = self.read("look_ahead", |text| duration(text).filter(|time| *time <= HOUR));
         let namespace = self.read("namespace", |text| text.parse::<Namespace>().ok());
         let retention = self.read("retention", duration);
         let server = self.read("server", server);
+        let limits = self.limits();
         let listen = listen?;
         if !listen.ip().is_loopback() && !self.found.contains_key("http.token") {
             let at = self.found.get("http.listen").map_or_else(String::new, |found| found.at.clone());
@@ -280,6 +295,26 @@ impl Reading {
             log: Log { filter: filter?, json: json? },
             retention,
             look_ahead: look_ahead?,
+            limits: limits?,
+        })
+    }
+
+    fn limits(&mut self) -> Option<Limits> {
+        let number = |text: &str, least: u32, most: u32| text.parse().ok().filter(|n| (least..=most).contains(n));
+        let time = |text: &str| duration(text).filter(|time| *time <= HOUR);
+        let calls_min = self.read("participants.calls_min", |text| number(text, 2, u32::MAX));
+        let concurrent = self.read("participants.concurrent", |text| number(text, 1, 100_000));
+        let errors_percent = self.read("participants.errors_percent", |text| number(text, 1, 100));
+        let rest = self.read("participants.rest", time);
+        let timeouts_percent = self.read("participants.timeouts_percent", |text| number(text, 1, 100));
+        let window = self.read("participants.window", time);
+        Some(Limits {
+            concurrent: concurrent?,
+            errors_percent: errors_percent?,
+            timeouts_percent: timeouts_percent?,
+            calls_min: calls_min?,
+            window: window?,
+            rest: rest?,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Settings: their order, and every way to get them wrong, none of which shows a value.
 
-use super::{Config, Sources};
+use super::{Config, Limits, Sources};
 use insta::assert_snapshot;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ fn load(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]
         folder: folder.path().to_owned(),
         environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         flags: flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
+        ..Sources::default()
     };
     let loaded = Config::load(&sources);
     loaded.map_err(|errors| errors.to_string().replace(&format!("{}/", folder.path().display()), ""))
@@ -48,6 +49,22 @@ fn without_any_source_there_are_defaults() {
     let config = load("", &[("PATH", "/bin"), ("HOME", "/")], &[]).unwrap();
     assert_eq!((config.namespace.as_str(), config.listen.to_string().as_str()), ("default", "127.0.0.1:7007"));
     assert!(config.token.is_none() && config.retention.is_none() && !config.log.json);
+    assert_eq!(config.limits, Limits::DEFAULT);
+}
+
+#[test]
+fn how_a_participant_is_spared_can_be_set_within_bounds() {
+    let file = "[participants]\nconcurrent = 8\nerrors_percent = 10\nrest = '2s'\nwindow = '1 min'\ncalls_min = 50\n";
+    let config = load(file, &[("TERCET_PARTICIPANTS__TIMEOUTS_PERCENT", "30")], &[]).unwrap();
+    let (rest, window) = (Duration::from_secs(2), Duration::from_secs(60));
+    let limits = Limits { concurrent: 8, errors_percent: 10, timeouts_percent: 30, calls_min: 50, window, rest };
+    assert_eq!(config.limits, limits);
+    assert_snapshot!(wrong("[participants]\nconcurrent = 0\nerrors_percent = 101\ncalls_min = 1\nrest = '2h'\n", &[]), @r"
+    `participants.calls_min` (tercet.toml, line 4) must be a number of calls, 2 or more: fewer say nothing about a participant
+    `participants.concurrent` (tercet.toml, line 2) must be a number of calls, 1 to 100000: more wait in line
+    `participants.errors_percent` (tercet.toml, line 3) must be a share of calls in percent, 1 to 100
+    `participants.rest` (tercet.toml, line 5) must be a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`
+    ");
 }
 
 #[test]
@@ -64,9 +81,9 @@ fn a_text_of_digits_is_a_text_wherever_it_stands() {
 #[test]
 fn b49_a_misspelt_key_is_refused_with_file_line_and_the_nearest_key() {
     assert_snapshot!(wrong("namespace = 'a'\ndatabse = 'x'\nretires = 3\n[http]\nlisten = '127.0.0.1:1'\ntokn = 'x'\n", &[]), @r"
-    `databse` (tercet.toml, line 2) is no setting; settings are data, http.listen, http.token, log.filter, log.format, look_ahead, namespace, retention, server
+    `databse` (tercet.toml, line 2) is no setting; settings are data, http.listen, http.token, log.filter, log.format, look_ahead, namespace, participants.calls_min, participants.concurrent, participants.errors_percent, participants.rest, participants.timeouts_percent, participants.window, retention, server
     `http.tokn` (tercet.toml, line 6) is no setting: did you mean `http.token`?
-    `retires` (tercet.toml, line 3) is no setting; settings are data, http.listen, http.token, log.filter, log.format, look_ahead, namespace, retention, server
+    `retires` (tercet.toml, line 3) is no setting; settings are data, http.listen, http.token, log.filter, log.format, look_ahead, namespace, participants.calls_min, participants.concurrent, participants.errors_percent, participants.rest, participants.timeouts_percent, participants.window, retention, server
     ");
 }
 

@@ -1,6 +1,9 @@
 //! A saga in memory: its state as decided so far, and what of it is in hand.
 
-use super::message::{Reply, Snapshot, Until};
+use super::{
+    gates::Pass,
+    message::{Reply, Snapshot, Until},
+};
 use crate::store::{JournalRow, Projection, SagaStatus, TimerChange, TimerName, TimerRow};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,7 +42,7 @@ pub(super) struct HandKey {
     pub(super) not_before: Millis,
 }
 
-/// A call that is out, or rests until it is made again.
+/// A call that is out, waits in line for its participant, or rests until it is made again.
 pub(super) struct Hand {
     pub(super) number: u64,
     pub(super) attempts: u32,
@@ -48,6 +51,8 @@ pub(super) struct Hand {
     /// When its attempt times out, or is made again: the agenda's key.
     pub(super) next: (Millis, u64),
     pub(super) out: bool,
+    /// While it is out to a participant.
+    pub(super) pass: Option<Pass>,
 }
 
 impl HandKey {

@@ -1,8 +1,10 @@
 //! What is in hand: calls made, timed out, made again, in step with what is outstanding in durable entries.
 
 use super::{
-    active::{Hand, HandKey},
+    active::{Active, Hand, HandKey},
+    breaker::Ended,
     events::Decided,
+    gates::{Pass, Waiter},
     message::{Heard, HeardWhat},
     tell,
     worker::{Agenda, Worker},
@@ -13,7 +15,8 @@ use crate::{
 };
 use std::{collections::BTreeMap, time::Duration};
 use tercet_core::{
-    Answer, Answered, Call as WireCall, Command, Millis, Phase, Policy, SagaId, StepInstance, What, command::Call,
+    Answer, Answered, Call as WireCall, Command, Millis, Payload, Phase, Policy, SagaId, StepInstance, What,
+    command::Call,
 };
 
 impl Worker {
@@ -47,7 +50,7 @@ impl Worker {
         }
         let kept = active.timers.get(&key.timer()).cloned();
         let made = kept.as_ref().map_or(0, |row| row.attempt).max(u32::from(active.recovered.remove(key)));
-        let hand = Hand { number: 0, attempts: made, unsent: 0, next: (now, 0), out: false };
+        let hand = Hand { number: 0, attempts: made, unsent: 0, next: (now, 0), out: false, pass: None };
         active.hands.insert(key.clone(), hand);
         match kept.filter(|row| row.attempt > 0 && row.due > now) {
             Some(row) => self.rest(saga, key, row.due),
@@ -62,6 +65,7 @@ impl Worker {
             hand.number = number;
             hand.next = next;
             hand.out = false;
+            hand.pass = None;
         }
     }
 
@@ -79,20 +83,55 @@ impl Worker {
         node.map_or(Policy::DEFAULT, |node| *node.policy())
     }
 
-    /// Makes a call, or tells a saga: one attempt, under a number of its own.
+    /// Makes a call, or tells a saga: one attempt. A call waits until its participant's gate lets it through.
     fn send(&mut self, saga: SagaId, key: &HandKey, command: Command) {
         if !self.stopping.is_empty() {
             return;
         }
+        match command {
+            Command::Call(call) => {
+                let number = self.number();
+                let Some(hand) = self.hand_mut(saga, key) else { return };
+                (hand.number, hand.next, hand.out) = (number, (Millis::default(), 0), false);
+                self.line_up(saga, number, &call);
+            }
+            Command::Tell { step, id, target, payload } => {
+                let Some(heard) = self.attempt(saga, key, None) else { return };
+                let tell = tell::Tell { from: saga, step, id, target, payload };
+                self.shared.env.spawn(Box::pin(tell::tell(self.shared.clone(), tell, heard.1)));
+            }
+            Command::Wake { .. } => {}
+        }
+    }
+
+    /// A call's turn has come.
+    pub(super) fn go(&mut self, waiter: Waiter, pass: Pass) {
+        let saga = waiter.saga;
+        let hands = self.sagas.get(&saga).into_iter().flat_map(|active| &active.hands);
+        let Some(key) = hands.into_iter().find(|(_, hand)| hand.number == waiter.hand).map(|(key, _)| key.clone())
+        else {
+            return;
+        };
+        if !self.stopping.is_empty() {
+            return;
+        }
+        let Some(Command::Call(call)) = self.command(saga, &key) else { return };
+        let timeout = self.policy(saga, &key.step).timeout;
+        let Some((attempts, heard)) = self.attempt(saga, &key, Some(pass)) else { return };
+        self.call(wire(saga, call, attempts, heard.issued, timeout), heard);
+    }
+
+    /// One attempt more, under a number of its own: how many there were, and what will be heard of it.
+    fn attempt(&mut self, saga: SagaId, key: &HandKey, pass: Option<Pass>) -> Option<(u32, Heard)> {
         let (clock, policy, number) = (self.now(), self.policy(saga, &key.step), self.number());
         let now = self.sagas.get(&saga).map_or(clock, |active| clock.max(active.state.at));
         let next = self.plan(clock.plus(policy.timeout), Agenda::Hand(saga, number));
-        let Some(hand) = self.hand_mut(saga, key) else { return };
+        let hand = self.hand_mut(saga, key)?;
         hand.number = number;
         hand.attempts += 1;
         hand.next = next;
         hand.out = true;
-        let attempts = hand.attempts;
+        hand.pass = pass;
         let heard = Heard {
             saga,
             hand: number,
@@ -102,14 +141,7 @@ impl Worker {
             issued: now,
             what: HeardWhat::Told,
         };
-        match command {
-            Command::Call(call) => self.call(wire(saga, call, attempts, now, policy.timeout), heard),
-            Command::Tell { step, id, target, payload } => {
-                let tell = tell::Tell { from: saga, step, id, target, payload };
-                self.shared.env.spawn(Box::pin(tell::tell(self.shared.clone(), tell, heard)));
-            }
-            Command::Wake { .. } => {}
-        }
+        Some((hand.attempts, heard))
     }
 
     fn call(&self, call: WireCall, heard: Heard) {
@@ -131,6 +163,7 @@ impl Worker {
         let Some((key, hand)) = active.hands.iter().find(|(_, hand)| hand.number == number) else { return };
         let (key, out) = (key.clone(), hand.out);
         if out {
+            self.call_ended(saga, &key, &Ended::TimedOut);
             self.unanswered(saga, &key, "no answer in its time".to_owned());
         } else if let Some(command) = self.command(saga, &key) {
             self.send(saga, &key, command);
@@ -149,6 +182,10 @@ impl Worker {
         };
         let hand = active.hands.iter().find(|(_, hand)| hand.number == heard.hand && hand.out);
         let key = hand.map(|(key, _)| key.clone());
+        if let Some(key) = &key {
+            let how = self.how_it_ended(saga, key, &heard.what);
+            self.call_ended(saga, key, &how);
+        }
         match (heard.what, key) {
             (HeardWhat::Answer(answer), key) => {
                 let heard = Heard { what: HeardWhat::Told, ..heard };
@@ -162,20 +199,34 @@ impl Worker {
         self.reconcile(saga);
     }
 
+    /// An answer is an answer, a refusal too. What vouches that nothing happened is none, but for an effect's *not now*: that is
+    /// the third party's word.
+    fn how_it_ended(&self, saga: SagaId, key: &HandKey, heard: &HeardWhat) -> Ended {
+        let Some(active) = self.sagas.get(&saga) else { return Ended::Answered };
+        let is_effect = active.state.step(&key.step).is_some_and(|at| at.effect.is_some());
+        match heard {
+            HeardWhat::Answer(Answer::Retry { reason, .. }) if !is_effect || key.phase != Phase::Try => {
+                Ended::Error(reason.clone())
+            }
+            HeardWhat::Answer(Answer::Done(reply)) => match unreadable(active, &key.step, key.phase, reply) {
+                Some(why) => Ended::Error(why),
+                None => Ended::Answered,
+            },
+            HeardWhat::Answer(_) | HeardWhat::Told => Ended::Answered,
+            HeardWhat::Silent(why) | HeardWhat::Unknown(why) | HeardWhat::NoResponder(why) => Ended::Error(why.clone()),
+        }
+    }
+
     fn heard_answer(&mut self, heard: Heard, answer: Answer, key: Option<HandKey>) {
         let saga = heard.saga;
         let Some(active) = self.sagas.get(&saga) else { return };
         let attempts = key.as_ref().and_then(|key| active.hands.get(key)).map_or(2, |hand| hand.attempts);
         let is_effect = active.state.step(&heard.step).is_some_and(|at| at.effect.is_some());
-        let readable = |reply| active.graph.node(&heard.step).map_or(Ok(()), |node| node.check_reply(reply));
-        let unreadable = match &answer {
-            Answer::Done(reply) if heard.phase != Phase::Confirm && heard.phase != Phase::Cancel => {
-                readable(reply).err()
-            }
+        let unread = match &answer {
+            Answer::Done(reply) => unreadable(active, &heard.step, heard.phase, reply),
             _ => None,
         };
-        if let Some(why) = unreadable {
-            let why = format!("its reply cannot be read: {why}");
+        if let Some(why) = unread {
             return key.into_iter().for_each(|key| self.unanswered(saga, &key, why.clone()));
         }
         match (&answer, is_effect, &key) {
@@ -298,6 +349,12 @@ impl Worker {
             self.next.change(saga).timers.push(TimerChange::Set(row));
         }
     }
+}
+
+/// Why a reply is not what its step replies; a confirm's and a cancel's is not looked at.
+fn unreadable(active: &Active, step: &StepInstance, phase: Phase, reply: &Payload) -> Option<String> {
+    let node = active.graph.node(step).filter(|_| !matches!(phase, Phase::Confirm | Phase::Cancel))?;
+    node.check_reply(reply).err().map(|why| format!("its reply cannot be read: {why}"))
 }
 
 fn wire(saga: SagaId, call: Call, attempts: u32, issued: Millis, timeout: Duration) -> WireCall {

@@ -1,6 +1,6 @@
 //! What reaches the worker, and what travels between sagas through the inbox.
 
-use super::EngineError;
+use super::{EngineError, gates::ParticipantState};
 use crate::store::{InboxId, JournalRow, Started, StoreError, TimerName, TimerRow};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -34,8 +34,16 @@ pub(super) enum Message {
     Raised(Result<crate::store::Incarnation, StoreError>),
     /// A caller waits for a saga to come so far.
     Watch(SagaId, Until, Reply<Snapshot>),
+    /// A caller looks at what the engine is busy with.
+    Look(Reply<Look>),
     /// Stop: begin nothing more, and say when the last batch is written.
     Stop(oneshot::Sender<()>),
+}
+
+/// What an engine is busy with.
+pub(super) struct Look {
+    pub(super) sagas: usize,
+    pub(super) participants: Vec<ParticipantState>,
 }
 
 /// A saga as it was read.

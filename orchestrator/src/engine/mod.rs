@@ -2,10 +2,12 @@
 //! batch at a time is written, and calls leave when what caused them is durable.
 
 mod active;
+mod breaker;
 mod clockwork;
 mod draft;
 mod error;
 mod events;
+mod gates;
 mod hands;
 mod loading;
 mod message;
@@ -16,9 +18,11 @@ mod waking;
 mod worker;
 mod writing;
 
+pub use breaker::Breaker;
 pub use error::EngineError;
+pub use gates::ParticipantState;
 pub use message::{Snapshot, StartedSaga, Until};
-pub use shared::{Health, Settings};
+pub use shared::{Health, Limits, Settings};
 
 use crate::{
     env::Env,
@@ -181,12 +185,12 @@ impl Engine {
         Ok(self.shared.store.find(self.shared.settings.namespace.clone(), definition, key).await?)
     }
 
-    /// How many sagas there are of each kind.
+    /// How many sagas of this engine's namespace there are of each kind.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn counts(&self) -> Result<Vec<Count>, EngineError> {
-        Ok(self.shared.store.counts().await?)
+        Ok(self.shared.store.counts(Some(self.shared.settings.namespace.clone())).await?)
     }
 
     /// The store, for lists.
@@ -211,6 +215,22 @@ impl Engine {
     #[must_use]
     pub fn health(&self) -> Health {
         self.shared.health()
+    }
+
+    /// The participants that were asked since the start, by name: whether each is asked now, and what waits for it.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn participants(&self) -> Result<Vec<ParticipantState>, EngineError> {
+        Ok(self.ask(Message::Look).await?.participants)
+    }
+
+    /// How many sagas are in memory: those with something in hand, not those that only wait.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn sagas_in_memory(&self) -> Result<usize, EngineError> {
+        Ok(self.ask(Message::Look).await?.sagas)
     }
 
     /// Writes what is decided, and stops. What is outstanding is asked again by the next process.
@@ -278,7 +298,7 @@ async fn register(store: &dyn Store, registry: &Registry) -> Result<(), EngineEr
     }
     let Some(edited) = store.register(rows).await?.into_iter().next() else { return Ok(()) };
     let unfinished = |count: &Count| count.definition == edited.name && !count.status.is_end();
-    let counts = store.counts().await?;
+    let counts = store.counts(None).await?;
     let unfinished = counts.iter().filter(|count| unfinished(count)).map(|count| count.sagas).sum();
     Err(EngineError::Edited { name: edited.name.to_string(), version: edited.version, unfinished })
 }

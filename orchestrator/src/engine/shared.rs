@@ -31,6 +31,37 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// Starts that may wait to be written at once; more are refused for now.
     pub starts_waiting: usize,
+    /// How each participant is spared.
+    pub limits: Limits,
+}
+
+/// How a participant is spared: calls out at once, and when it is left in peace for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls that are out to one participant at once; more wait in line.
+    pub concurrent: u32,
+    /// The share of its calls, in percent, from which on its breaker opens: of those that failed or could not be sent.
+    pub errors_percent: u32,
+    /// The same, of those that were not answered in their time.
+    pub timeouts_percent: u32,
+    /// Fewer calls than these within the window say nothing.
+    pub calls_min: u32,
+    /// How far back calls are counted.
+    pub window: Duration,
+    /// How long an open breaker rests before it is probed; twice as long after each probe that fails, up to a minute.
+    pub rest: Duration,
+}
+
+impl Limits {
+    /// What holds unless something else is said.
+    pub const DEFAULT: Self = Self {
+        concurrent: 512,
+        errors_percent: 5,
+        timeouts_percent: 20,
+        calls_min: 100,
+        window: Duration::from_secs(30),
+        rest: Duration::from_secs(5),
+    };
 }
 
 impl Settings {
@@ -43,6 +74,7 @@ impl Settings {
             inbox_every: Duration::from_secs(1),
             retention: None,
             starts_waiting: 10_000,
+            limits: Limits::DEFAULT,
         }
     }
 }

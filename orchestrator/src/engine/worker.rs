@@ -1,7 +1,13 @@
 //! The worker: the one loop that owns every saga in memory. Each message is turned into decisions; decisions gather in the next batch
 //! while the last one is being written; what is in hand follows from what is durable.
 
-use super::{Shared, active::Active, draft::Draft, message::Message};
+use super::{
+    Shared,
+    active::Active,
+    draft::Draft,
+    gates::Gates,
+    message::{Look, Message},
+};
 use crate::store::{Incarnation, TimerName};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,6 +25,8 @@ pub(super) enum Agenda {
     Hand(SagaId, u64),
     /// A durable timer is due.
     Timer(SagaId, TimerName),
+    /// A participant may be probed.
+    Gates,
     /// Try the batch again that could not be written.
     Write,
     /// Try to raise the incarnation again.
@@ -47,6 +55,7 @@ pub(super) struct Worker {
     pub(super) agenda: BTreeMap<(Millis, u64), Agenda>,
     /// Timers on the agenda, or fired and not yet cleared, by their place there.
     pub(super) scheduled: BTreeMap<(SagaId, TimerName), (Millis, u64)>,
+    pub(super) gates: Gates,
     pub(super) numbers: u64,
     pub(super) quarantined: BTreeMap<SagaId, String>,
     pub(super) stopping: Vec<oneshot::Sender<()>>,
@@ -73,6 +82,7 @@ impl Worker {
             paused: false,
             agenda: BTreeMap::new(),
             scheduled: BTreeMap::new(),
+            gates: Gates::default(),
             numbers: 0,
             quarantined: BTreeMap::new(),
             stopping: Vec::new(),
@@ -92,6 +102,7 @@ impl Worker {
                 self.handle(message);
             }
             self.tick();
+            self.open_gates();
             self.load();
             self.write();
             self.finish_stopping();
@@ -121,8 +132,13 @@ impl Worker {
             Message::Written(result) => self.written(result),
             Message::Raised(result) => self.raised(result),
             Message::Watch(saga, until, reply) => self.watch(saga, until, reply),
+            Message::Look(reply) => drop(reply.send(Ok(self.look()))),
             Message::Stop(done) => self.begin_stopping(done),
         }
+    }
+
+    fn look(&self) -> Look {
+        Look { sagas: self.sagas.len(), participants: self.gates.show() }
     }
 
     pub(super) fn now(&self) -> Millis {
@@ -147,6 +163,8 @@ impl Worker {
             match entry.remove() {
                 Agenda::Hand(saga, hand) => self.hand_due(saga, hand),
                 Agenda::Timer(saga, name) => self.timer_due(saga, name),
+                // The loop looks at the gates after this.
+                Agenda::Gates => {}
                 Agenda::Write => self.write_again(),
                 Agenda::Raise => self.raise(),
                 Agenda::Stop => self.patience = false,

@@ -12,13 +12,18 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tercet::EngineError;
+use tercet::{EngineError, engine::Breaker};
 use tercet_core::{Action, Choice, DefinitionName, Payload, SagaId, SagaKey, State, StepInstance, StepKind, choices};
 use tercet_participant::{
     Database, Outbox,
     database::{Access, Boxed, Tx},
     outbox::{Acknowledged, Completion, Ingress, Relay, Start, Told},
 };
+
+/// A participant was found with its breaker open.
+pub(crate) const BREAKER_OPEN: &str = "a breaker was open";
+/// Calls were found waiting for a participant that had others to answer.
+pub(crate) const WAITED_IN_LINE: &str = "calls waited in line";
 
 /// What was acknowledged to clients: by definition and key, the saga.
 #[derive(Default)]
@@ -52,6 +57,7 @@ pub(crate) fn move_in(town: &Arc<Town>, acknowledged: &Arc<Acknowledgements>) {
     }
     act(town, user);
     act(town, operator);
+    act(town, watchman);
     serve(town);
 }
 
@@ -243,6 +249,22 @@ fn honest(town: &Town, state: &State, step: &StepInstance, choice: Choice) -> Op
             Some(Action::MarkNotDone { force })
         }
         Choice::MarkDone | Choice::MarkNotDone | Choice::Cancel => None,
+    }
+}
+
+/// Looks at the participants now and then.
+async fn watchman(town: Arc<Town>) {
+    loop {
+        town.world.some_time(2_000, 9_000).await;
+        let Some(engine) = town.engine() else { continue };
+        for participant in engine.participants().await.unwrap_or_default() {
+            if participant.breaker != Breaker::Closed {
+                town.world.count(BREAKER_OPEN);
+            }
+            if participant.breaker == Breaker::Closed && participant.waiting > 0 {
+                town.world.count(WAITED_IN_LINE);
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     check::is_at_rest,
     models::desk::OrderState,
-    people::{Acknowledgements, move_in},
+    people::{Acknowledgements, BREAKER_OPEN, WAITED_IN_LINE, move_in},
     town::{OLD_PAYMENTS, Town},
     weather::{Fault, Weather},
     world::World,
@@ -43,7 +43,8 @@ impl Outcome {
 /// What must happen now and then for a series of seeds to mean anything.
 pub fn must_happen() -> impl Iterator<Item = &'static str> {
     let ends = ["confirmed", "cancelled", "parked", "contradicted", "late evidence at the participant"];
-    ends.into_iter().chain(Fault::ALL.iter().map(|fault| fault.text()))
+    let ends = ends.into_iter().chain([BREAKER_OPEN, WAITED_IN_LINE]);
+    ends.chain(Fault::ALL.iter().map(|fault| fault.text()))
 }
 
 /// How long after the faults every saga must be at rest: more than all its waits, timeouts, queries and backoffs together.

@@ -242,6 +242,7 @@ impl Town {
         };
         let mut settings = Settings::of(built("sim".parse::<Namespace>()));
         settings.inbox_every = Duration::from_secs(2);
+        settings.limits = self.weather.limits;
         Parts {
             store: Arc::new(disk),
             transport: Arc::new(Wire { net: self.net.clone(), engine: process }),

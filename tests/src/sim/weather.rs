@@ -4,7 +4,9 @@ use super::world::{World, locked};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
+use tercet::engine::Limits;
 
 macro_rules! faults { ($($name:ident $text:literal $rate:literal)+) => {
     /// A fault, in the way of one message, commit, call or moment.
@@ -73,6 +75,16 @@ faults! {
 pub(crate) struct Weather {
     world: Arc<World>,
     rates: Mutex<BTreeMap<Fault, f64>>,
+    /// How participants are spared. Tight ones are no fault: they stay when the faults are over.
+    pub(crate) limits: Limits,
+}
+
+/// Often so tight that a town's few calls fill a line and open a breaker.
+fn limits(world: &World) -> Limits {
+    let concurrent = [1, 2, 512];
+    let concurrent = world.pick(&concurrent).copied().unwrap_or(512);
+    let calls_min = if world.chance(0.6) { 4 } else { 100 };
+    Limits { concurrent, calls_min, window: Duration::from_secs(120), ..Limits::DEFAULT }
 }
 
 impl Weather {
@@ -86,13 +98,13 @@ impl Weather {
                 rates.insert(fault, (fault.rate() * strength).min(0.9));
             }
         }
-        Arc::new(Self { world: world.clone(), rates: Mutex::new(rates) })
+        Arc::new(Self { world: world.clone(), rates: Mutex::new(rates), limits: limits(world) })
     }
 
     /// None at all: for scripted scenarios.
     #[cfg(test)]
     pub(crate) fn fair(world: &Arc<World>) -> Arc<Self> {
-        Arc::new(Self { world: world.clone(), rates: Mutex::default() })
+        Arc::new(Self { world: world.clone(), rates: Mutex::default(), limits: Limits::DEFAULT })
     }
 
     /// Does it happen now? Counted when it does.

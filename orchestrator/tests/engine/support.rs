@@ -1,0 +1,221 @@
+//! Sagas of a few kinds, participants that do as a test tells them, and an engine over both.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tercet::{Engine, Machine, Parts, Registry, Settings, Snapshot, Until, store::MemoryStore, transport::InProcess};
+use tercet_core::{
+    Answer, Answering, Call, ContractName, Definition, OnExhausted, Operation, Participant, Payload, Phase, Retry,
+    Saga, SagaId, Signal, Signalled, hours, kind, minutes, schemars,
+};
+use tokio::time::Instant;
+
+macro_rules! operations { ($($name:ident $contract:literal $kind:ident $closes:literal)+) => { $(
+    pub(crate) struct $name;
+    impl Operation for $name {
+        const NAME: &'static str = $contract;
+        type Kind = kind::$kind;
+        type Request = u32;
+        type Reply = u32;
+        const CLOSES: bool = $closes;
+    }
+)+
+    const CONTRACTS: &[&str] = &[$($contract),+];
+} }
+
+operations! {
+    Hold "stock.hold/1" Compensable false
+    Take "wallet.take/1" Compensable false
+    Pay "bank.pay/1" Pivot true
+    Tell "mail.send/1" Retriable false
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Go {}
+impl Signal for Go {
+    const NAME: &'static str = "people.go/1";
+}
+
+/// Holds stock, then takes from a wallet.
+fn purchase() -> Definition<u32, u32> {
+    let saga = Saga::<u32>::new("purchase", 1);
+    let held = saga.compensable("hold", Hold).request(saga.input(), |n| n);
+    let taken = saga.compensable("take", Take).request(held, |n| n);
+    saga.output(taken, |n| n)
+}
+
+/// Takes from a wallet.
+fn gift() -> Definition<u32, u32> {
+    let saga = Saga::<u32>::new("gift", 1);
+    let taken = saga.compensable("take", Take).request(saga.input(), |n| n);
+    saga.output(taken, |n| n)
+}
+
+/// Holds stock, three attempts at most.
+fn impatient() -> Definition<u32, u32> {
+    let saga = Saga::<u32>::new("impatient", 1);
+    let retry = Retry::backoff(Duration::from_millis(200), minutes(1)).attempts(3);
+    let held = saga.compensable("hold", Hold).retry(retry).request(saga.input(), |n| n);
+    saga.output(held, |n| n)
+}
+
+/// Pays, and tells somebody.
+fn payment() -> Definition<u32, u32> {
+    let saga = Saga::<u32>::new("payment", 1);
+    let paid = saga.pivot("pay", Pay).on_exhausted(OnExhausted::Park).request(saga.input(), |n| n);
+    saga.on_confirmed(|then| then.retriable("tell", Tell).query_every(hours(6)).request(paid, |n| n));
+    saga.output(paid, |n| n)
+}
+
+/// Tells somebody, as late as six hours after it could not.
+fn letter() -> Definition<u32, u32> {
+    let saga = Saga::<u32>::new("letter", 1);
+    let input = saga.input();
+    let retry = Retry::backoff(hours(6), hours(6));
+    saga.on_confirmed(|then| then.retriable("tell", Tell).retry(retry).query_every(hours(6)).request(input, |n| n));
+    saga.output(input, |n| n)
+}
+
+/// Waits to be told, two hours at most, and then a day.
+fn wait() -> Definition<u32, u32> {
+    let saga = Saga::<u32>::new("wait", 1);
+    let go = saga.wait_for::<Go>("go").within(hours(2));
+    let slept = saga.sleep_after("sleep", hours(24), go);
+    let taken = saga.compensable("take", Take).after(slept).request(saga.input(), |n| n);
+    saga.output(taken, |n| n)
+}
+
+/// What a participant does about a call.
+pub(crate) enum Says {
+    Now(Answer),
+    After(Duration, Answer),
+    Never,
+}
+
+pub(crate) fn done() -> Says {
+    Says::Now(Answer::Done(Payload::of(&1).unwrap()))
+}
+
+/// Every participant there is: what it says is a test's.
+pub(crate) struct Crowd {
+    says: Mutex<Box<dyn Fn(&Call) -> Says + Send>>,
+    /// Calls as they arrived, and when.
+    calls: Mutex<Vec<(Instant, Call)>>,
+    /// Calls that are with a participant now, and the most there were at once.
+    busy: Mutex<BTreeMap<String, (usize, usize)>>,
+}
+
+fn participant(call: &Call) -> String {
+    call.contract.parts().unwrap().0.to_owned()
+}
+
+impl Participant for Crowd {
+    fn name(&self) -> &str {
+        "crowd"
+    }
+
+    fn contracts(&self) -> Vec<ContractName> {
+        CONTRACTS.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn call(&self, call: Call) -> Answering<'_> {
+        let says = (self.says.lock().unwrap())(&call);
+        self.calls.lock().unwrap().push((Instant::now(), call.clone()));
+        Box::pin(async move {
+            let Says::After(time, answer) = says else {
+                return match says {
+                    Says::Now(answer) => answer,
+                    _ => std::future::pending().await,
+                };
+            };
+            {
+                let mut busy = self.busy.lock().unwrap();
+                let (now, most) = busy.entry(participant(&call)).or_default();
+                *now += 1;
+                *most = (*most).max(*now);
+            }
+            tokio::time::sleep(time).await;
+            self.busy.lock().unwrap().get_mut(&participant(&call)).unwrap().0 -= 1;
+            answer
+        })
+    }
+}
+
+/// An installation: its store and participants outlive its engine.
+pub(crate) struct World {
+    pub(crate) store: MemoryStore,
+    pub(crate) crowd: Arc<Crowd>,
+    pub(crate) settings: Settings,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let crowd = Crowd { says: Mutex::new(Box::new(|_| done())), calls: Mutex::default(), busy: Mutex::default() };
+        let settings = Settings::of("default".parse().unwrap());
+        Self { store: MemoryStore::new(), crowd: Arc::new(crowd), settings }
+    }
+
+    pub(crate) async fn run(&self) -> Engine {
+        let mut registry = Registry::new();
+        for definition in [purchase(), gift(), impatient(), payment(), letter(), wait()] {
+            registry = registry.with(definition).unwrap();
+        }
+        self.run_with(registry).await
+    }
+
+    pub(crate) async fn run_with(&self, registry: Registry) -> Engine {
+        let participants: [Arc<dyn Participant>; 1] = [self.crowd.clone()];
+        let parts = Parts {
+            store: Arc::new(self.store.clone()),
+            transport: Arc::new(InProcess::new(participants)),
+            registry,
+            env: Arc::new(Machine::new()),
+            settings: self.settings.clone(),
+        };
+        Engine::run(parts).await.unwrap()
+    }
+
+    /// From now on the participants do this.
+    pub(crate) fn say(&self, says: impl Fn(&Call) -> Says + Send + 'static) {
+        *self.crowd.says.lock().unwrap() = Box::new(says);
+    }
+
+    /// Calls that fit, since the beginning.
+    pub(crate) fn calls(&self, contract: &str, phase: Phase) -> Vec<(Instant, Call)> {
+        let calls = self.crowd.calls.lock().unwrap();
+        calls.iter().filter(|(_, call)| call.contract.as_str() == contract && call.phase == phase).cloned().collect()
+    }
+
+    /// The most calls that a participant ever had at once.
+    pub(crate) fn most_at_once(&self, participant: &str) -> usize {
+        self.crowd.busy.lock().unwrap()[participant].1
+    }
+}
+
+pub(crate) async fn start(engine: &Engine, definition: &str, key: usize) -> SagaId {
+    let (name, key) = (definition.parse().unwrap(), format!("{definition}-{key}").parse().unwrap());
+    engine.start(name, None, key, Payload::of(&7).unwrap()).await.unwrap().id
+}
+
+pub(crate) async fn now(engine: &Engine, saga: SagaId) -> Snapshot {
+    engine.wait(saga, Until::Now).await.unwrap()
+}
+
+pub(crate) async fn ended(engine: &Engine, saga: SagaId) -> &'static str {
+    engine.wait(saga, Until::End).await.unwrap().state.life.as_str()
+}
+
+pub(crate) async fn signal(engine: &Engine, saga: SagaId) {
+    let payload = Payload::of(&Go {}).unwrap();
+    let signal = Signalled { id: "go".parse().unwrap(), name: Go::NAME.to_owned(), payload, from: None };
+    engine.signal(saga, signal).await.unwrap();
+}
+
+/// Lets virtual time go on.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
