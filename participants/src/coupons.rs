@@ -1,15 +1,17 @@
-//! Coupons: a refund takes back the one that the payment granted, and the one that was spent on the order comes back at its end.
+//! Coupons: held for an order and spent on it; a refund takes back the one that the payment granted, and gives back the one spent.
 
 use crate::{
     equation::Violation,
     ids::{OrderId, UserId, VoucherId},
     money::Money,
     shares::{Granting, TakeBack, TakenBack},
-    vouchers::{self, Issue, VoucherLedger},
+    vouchers::{self, Issue, Spending, VoucherLedger},
 };
+use schemars::JsonSchema;
 use sea_orm::{ConnectionTrait, DbErr};
+use serde::{Deserialize, Serialize};
 use tercet_core::{Call, Operation, kind};
-use tercet_participant::{Outcome, Retriable, Tcc, Transaction};
+use tercet_participant::{Outcome, Read, Retriable, Tcc, Transaction};
 
 /// `coupons.take_back/1`: freeze what the order granted, take it with the last part; what was spent on it returns then.
 pub struct TakeCouponBack;
@@ -31,6 +33,35 @@ impl Operation for IssueCoupon {
     type Reply = Granting;
 }
 
+/// `coupons.worth/1`: is it the buyer's to spend, and what is it worth?
+pub struct WorthOfCoupon;
+
+impl Operation for WorthOfCoupon {
+    const NAME: &'static str = "coupons.worth/1";
+    type Kind = kind::Read;
+    type Request = OneCoupon;
+    type Reply = Money;
+}
+
+/// A coupon of a buyer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OneCoupon {
+    /// Which.
+    pub coupon: VoucherId,
+    /// Whose.
+    pub user: UserId,
+}
+
+/// `coupons.spend/1`: hold it for an order, spend it, or let it go.
+pub struct SpendCoupon;
+
+impl Operation for SpendCoupon {
+    const NAME: &'static str = "coupons.spend/1";
+    type Kind = kind::Tcc;
+    type Request = Spending;
+    type Reply = ();
+}
+
 /// The participant.
 pub struct Coupons;
 
@@ -45,6 +76,26 @@ impl Tcc<TakeCouponBack> for Coupons {
 
     async fn cancel(&self, tx: &Transaction, _: &Call, request: TakeBack, _: Option<TakenBack>) -> Outcome<()> {
         vouchers::unfreeze(tx, request).await
+    }
+}
+
+impl Read<WorthOfCoupon> for Coupons {
+    async fn read(&self, tx: &Transaction, _: &Call, request: OneCoupon) -> Outcome<Money> {
+        vouchers::worth(tx, &request.coupon, &request.user).await
+    }
+}
+
+impl Tcc<SpendCoupon> for Coupons {
+    async fn try_(&self, tx: &Transaction, _: &Call, request: Spending) -> Outcome<()> {
+        vouchers::reserve(tx, &request).await
+    }
+
+    async fn confirm(&self, tx: &Transaction, _: &Call, request: Spending, (): ()) -> Outcome<()> {
+        vouchers::end(tx, &request, true).await
+    }
+
+    async fn cancel(&self, tx: &Transaction, _: &Call, request: Spending, _: Option<()>) -> Outcome<()> {
+        vouchers::end(tx, &request, false).await
     }
 }
 
@@ -77,7 +128,15 @@ pub async fn seed_granted(db: &impl ConnectionTrait, issue: Issue) -> Outcome<Gr
 pub async fn seed_spent(
     db: &impl ConnectionTrait, id: &VoucherId, user: &UserId, value: Money, order: &OrderId,
 ) -> Result<(), DbErr> {
-    vouchers::seed_spent(db, id, user, value, order).await
+    vouchers::seed(db, id, user, value, Some(order)).await
+}
+
+/// Adds a coupon that the buyer may spend.
+///
+/// # Errors
+/// When the database fails.
+pub async fn seed_usable(db: &impl ConnectionTrait, id: &VoucherId, user: &UserId, value: Money) -> Result<(), DbErr> {
+    vouchers::seed(db, id, user, value, None).await
 }
 
 /// The buyer spends a coupon on an order.
@@ -96,7 +155,7 @@ pub async fn ledger(db: &impl ConnectionTrait) -> Result<VoucherLedger, DbErr> {
     vouchers::ledger(db).await
 }
 
-/// Coupons are frozen exactly by the refunds that are held.
+/// Coupons are frozen exactly by the refunds that are held, and held or spent by orders.
 ///
 /// # Errors
 /// The equation that does not hold.

@@ -75,6 +75,8 @@ ids! {
     RefundId "a refund";
     /// An after-sales claim.
     ClaimId "a claim";
+    /// A client's own key of what it submits: the same in every retry.
+    ClientKey "a client's key";
     /// A coupon or a red packet.
     VoucherId "a voucher";
 }

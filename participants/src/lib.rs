@@ -1,5 +1,6 @@
 //! The reference participants of an online shop, each on a database of its own.
 
+pub mod catalog;
 pub mod channel;
 pub mod clock;
 pub mod coupons;
@@ -13,6 +14,7 @@ pub mod money;
 pub mod orders;
 pub mod payments;
 pub mod points;
+pub mod price;
 pub mod push;
 pub mod red_packets;
 mod refusals;

@@ -2,7 +2,7 @@
 
 use crate::{
     db::{create, insert_new, table},
-    ids::{OrderId, RefundId, UserId},
+    ids::{OrderId, PaymentId, RefundId, UserId},
     money::Money,
 };
 use schemars::JsonSchema;
@@ -44,12 +44,38 @@ pub enum About {
         /// How much.
         amount: Money,
     },
+    /// The order is paid.
+    OrderPaid {
+        /// How much was received.
+        amount: Money,
+    },
+    /// The order was given up before it was paid, and nothing of it is held any more.
+    OrderCancelled,
     /// The refund did not come about.
     RefundFailed {
         /// The refund.
         refund: RefundId,
         /// How much was held for it, if it came so far.
         amount: Option<Money>,
+    },
+    /// The order is paid.
+    Paid {
+        /// By which payment.
+        payment: PaymentId,
+        /// How much.
+        amount: Money,
+    },
+    /// The payment came too late, or was one too many.
+    PaidInVain {
+        /// Which payment.
+        payment: PaymentId,
+        /// How much.
+        amount: Money,
+    },
+    /// The payment was given up.
+    PaymentClosed {
+        /// Which payment.
+        payment: PaymentId,
     },
 }
 
@@ -65,22 +91,68 @@ pub fn refund_failed(user: UserId, order: Option<OrderId>, refund: RefundId, amo
     Notice { user, order, about: About::RefundFailed { refund, amount } }
 }
 
+/// *Your order is paid*.
+#[must_use]
+pub fn order_paid(user: UserId, order: OrderId, amount: Money) -> Notice {
+    Notice { user, order: Some(order), about: About::OrderPaid { amount } }
+}
+
+/// *Your order was cancelled*.
+#[must_use]
+pub fn order_cancelled(user: UserId, order: OrderId) -> Notice {
+    Notice { user, order: Some(order), about: About::OrderCancelled }
+}
+
+/// *Your order is paid*: to be said once the order's saga has accepted the payment.
+#[must_use]
+pub fn paid(user: UserId, order: OrderId, payment: PaymentId, amount: Money) -> Notice {
+    Notice { user, order: Some(order), about: About::Paid { payment, amount } }
+}
+
+/// *Your payment came too late*: to be said once the order's saga has not accepted it.
+#[must_use]
+pub fn paid_in_vain(user: UserId, order: OrderId, payment: PaymentId, amount: Money) -> Notice {
+    Notice { user, order: Some(order), about: About::PaidInVain { payment, amount } }
+}
+
+/// *The payment is closed*. It says nothing of money, since some may still arrive.
+#[must_use]
+pub fn payment_closed(user: UserId, order: OrderId, payment: PaymentId) -> Notice {
+    Notice { user, order: Some(order), about: About::PaymentClosed { payment } }
+}
+
 impl About {
     fn topic(&self) -> &'static str {
         match self {
             Self::Refunded { .. } => "refunded",
             Self::RefundFailed { .. } => "refund_failed",
+            Self::Paid { .. } => "paid",
+            Self::PaidInVain { .. } => "paid_in_vain",
+            Self::PaymentClosed { .. } => "payment_closed",
+            Self::OrderPaid { .. } => "order_paid",
+            Self::OrderCancelled => "order_cancelled",
         }
     }
 
     fn text(&self) -> String {
         match self {
+            Self::OrderPaid { amount } => format!("Your order is paid: {amount} arrived."),
+            Self::OrderCancelled => "Your order was cancelled. Nothing is held for it any more.".to_owned(),
             Self::Refunded { refund, amount } => format!("{amount} were refunded to you (refund {refund})."),
             Self::RefundFailed { refund, amount: None } => {
                 format!("The refund {refund} did not come about. Your order is as it was.")
             }
             Self::RefundFailed { refund, amount: Some(amount) } => {
                 format!("The refund {refund} of {amount} did not come about. Your order is as it was.")
+            }
+            Self::Paid { payment, amount } => format!("Your order is paid: {amount} (payment {payment})."),
+            Self::PaidInVain { payment, amount } => {
+                format!(
+                    "{amount} came too late, or your order was paid already (payment {payment}): you get them back."
+                )
+            }
+            Self::PaymentClosed { payment } => {
+                format!("The payment {payment} is closed. Money that arrives for it nevertheless goes back to you.")
             }
         }
     }

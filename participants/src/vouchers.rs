@@ -29,6 +29,17 @@ pub struct Issue {
     pub value: Money,
 }
 
+/// A voucher to be spent on an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Spending {
+    /// Which.
+    pub voucher: VoucherId,
+    /// The order.
+    pub order: OrderId,
+    /// Whose both are.
+    pub user: UserId,
+}
+
 states! {
     /// Where a voucher stands.
     pub enum VoucherState {
@@ -36,6 +47,8 @@ states! {
         Usable = "usable",
         /// A refund holds it.
         Frozen = "frozen",
+        /// An order that is not paid yet holds it.
+        Reserved = "reserved",
         /// It was spent on an order.
         Spent = "spent",
         /// A refund took it back.
@@ -92,6 +105,10 @@ pub(crate) async fn ensure_schema(db: &impl ConnectionTrait) -> Result<(), DbErr
 /// Freezes what the order's payment granted, or leaves the mark that stops a grant to come.
 pub(crate) async fn freeze(db: &impl ConnectionTrait, request: TakeBack) -> Outcome<TakenBack> {
     let all = shares::hold(db, &request).await?;
+    if let Some(row) = granted(db, &request.order, VoucherState::Reserved).await?.first() {
+        let order = row.spent_on.as_deref().unwrap_or("another");
+        return retry(format!("the voucher {} is held by order {order}, which is not paid yet", row.id));
+    }
     let granted = voucher::Entity::find()
         .filter(voucher::Column::GrantedBy.eq(request.order.as_str()))
         .filter(voucher::Column::State.is_in([VoucherState::Usable, VoucherState::Frozen]))
@@ -128,13 +145,16 @@ async fn hold_one(db: &impl ConnectionTrait, refund: &RefundId, voucher: &str) -
     Ok(())
 }
 
+async fn granted(
+    db: &impl ConnectionTrait, order: &OrderId, state: VoucherState,
+) -> Result<Vec<voucher::Model>, DbErr> {
+    let theirs = voucher::Entity::find().filter(voucher::Column::GrantedBy.eq(order.as_str()));
+    theirs.filter(voucher::Column::State.eq(state)).all(db).await
+}
+
 /// The worth of granted vouchers that were spent meanwhile: this refund's share of it, by the request's policy.
 async fn to_deduct(db: &impl ConnectionTrait, request: &TakeBack, all: Shares) -> Outcome<Minor> {
-    let spent = voucher::Entity::find()
-        .filter(voucher::Column::GrantedBy.eq(request.order.as_str()))
-        .filter(voucher::Column::State.eq(VoucherState::Spent))
-        .all(db)
-        .await?;
+    let spent = granted(db, &request.order, VoucherState::Spent).await?;
     if let (Some(first), OnSpent::Refuse) = (spent.first(), request.on_spent) {
         let message = format!("{} that the order granted is spent already", first.id);
         return Err(Refusal::new("voucher_spent", message).into());
@@ -251,18 +271,67 @@ async fn add(db: &impl ConnectionTrait, issue: &Issue, state: VoucherState) -> R
     insert_new(db, row).await
 }
 
-/// Adds a voucher that some other event granted, and that was spent on `order`.
-pub(crate) async fn seed_spent(
-    db: &impl ConnectionTrait, id: &VoucherId, user: &UserId, value: Money, order: &OrderId,
+/// What a voucher is worth to that buyer.
+pub(crate) async fn worth(db: &impl ConnectionTrait, id: &VoucherId, user: &UserId) -> Outcome<Money> {
+    let row = voucher::Entity::find_by_id(id.as_str()).one(db).await?;
+    let row = row.filter(|row| row.user_id == user.as_str());
+    match row.filter(|row| row.state == VoucherState::Usable) {
+        Some(row) => Ok(Money::new(row.value, row.currency.parse().map_err(Refusal::from)?)),
+        None => Err(not_usable(db, id, user).await?.into()),
+    }
+}
+
+async fn not_usable(db: &impl ConnectionTrait, id: &VoucherId, user: &UserId) -> Result<Refusal, DbErr> {
+    let row = voucher::Entity::find_by_id(id.as_str()).one(db).await?;
+    let mine = row.filter(|row| row.user_id == user.as_str());
+    let state = mine.map_or("not there", |row| row.state.as_str());
+    Ok(Refusal::new("not_usable", format!("{id} of {user} is {state}")))
+}
+
+/// Holds a buyer's voucher for an order that is not paid yet.
+pub(crate) async fn reserve(db: &impl ConnectionTrait, request: &Spending) -> Outcome<()> {
+    let held = voucher::Entity::update_many()
+        .changing([
+            to(voucher::Column::State, VoucherState::Reserved),
+            to(voucher::Column::SpentOn, request.order.to_string()),
+        ])
+        .filter(voucher::Column::Id.eq(request.voucher.as_str()))
+        .filter(voucher::Column::UserId.eq(request.user.as_str()))
+        .filter(voucher::Column::State.eq(VoucherState::Usable))
+        .exec(db)
+        .await?;
+    if held.rows_affected == 1 {
+        return Ok(());
+    }
+    Err(not_usable(db, &request.voucher, &request.user).await?.into())
+}
+
+/// Ends what the order holds: as spent on it, or usable again.
+pub(crate) async fn end(db: &impl ConnectionTrait, request: &Spending, spent: bool) -> Outcome<()> {
+    let (state, on) =
+        if spent { (VoucherState::Spent, Some(request.order.to_string())) } else { (VoucherState::Usable, None) };
+    voucher::Entity::update_many()
+        .changing([to(voucher::Column::State, state), to(voucher::Column::SpentOn, on)])
+        .filter(voucher::Column::Id.eq(request.voucher.as_str()))
+        .filter(voucher::Column::SpentOn.eq(request.order.as_str()))
+        .filter(voucher::Column::State.eq(VoucherState::Reserved))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Adds a voucher that some other event granted; spent on `order`, if one is named.
+pub(crate) async fn seed(
+    db: &impl ConnectionTrait, id: &VoucherId, user: &UserId, value: Money, order: Option<&OrderId>,
 ) -> Result<(), DbErr> {
     let row = voucher::Model {
         id: id.to_string(),
         user_id: user.to_string(),
         currency: value.currency.to_string(),
         value: value.minor.0,
-        state: VoucherState::Spent,
+        state: if order.is_some() { VoucherState::Spent } else { VoucherState::Usable },
         granted_by: None,
-        spent_on: Some(order.to_string()),
+        spent_on: order.map(ToString::to_string),
     };
     insert_new(db, row).await.map(drop)
 }
@@ -289,7 +358,7 @@ pub struct VoucherLedger {
     pub vouchers: BTreeMap<String, u64>,
     /// What buyers were charged for granted vouchers that they had spent, by currency, in minor units.
     pub deducted: i64,
-    /// Refunds that still hold something.
+    /// Refunds that still hold something, and vouchers that unpaid orders hold.
     pub holds: u64,
 }
 
@@ -297,6 +366,7 @@ pub(crate) async fn ledger(db: &impl ConnectionTrait) -> Result<VoucherLedger, D
     let mut ledger = VoucherLedger::default();
     for row in voucher::Entity::find().all(db).await? {
         *ledger.vouchers.entry(row.state.as_str().to_owned()).or_default() += 1;
+        ledger.holds += u64::from(row.state == VoucherState::Reserved);
     }
     for row in refund::Entity::find().all(db).await? {
         ledger.holds += u64::from(row.state == Hold::Held);
@@ -321,8 +391,8 @@ pub(crate) async fn check_equation(db: &impl ConnectionTrait, who: &str) -> Resu
         let name = |what: &str| format!("{who} {}: {what}", row.id);
         let (frozen, held) = (row.state == VoucherState::Frozen, held.contains(&row.id));
         must_equal(name("frozen while it is held"), i64::from(frozen), i64::from(held))?;
-        let spent = row.state == VoucherState::Spent;
-        must_equal(name("spent on an order"), i64::from(spent), i64::from(row.spent_on.is_some()))?;
+        let spent = matches!(row.state, VoucherState::Reserved | VoucherState::Spent);
+        must_equal(name("held or spent by an order"), i64::from(spent), i64::from(row.spent_on.is_some()))?;
         row.currency.parse::<Currency>().map_err(|e| Violation::Unreadable(e.to_string()))?;
     }
     Ok(())

@@ -1,5 +1,11 @@
 //! Points: granted by a payment, spent on an order; a refund freezes its share of the grant, takes it, and gives the spent back.
 
+mod level;
+mod spend;
+
+pub use level::{Level, level};
+pub use spend::{SomePoints, SpendPoints, Spending, WorthOfPoints};
+
 use crate::{
     db::{Changing, create, insert_new, plus, states, table, to},
     equation::{Violation, must_equal, must_not_be_negative, sums},
@@ -93,6 +99,7 @@ table! {
         user_id: String,
         granted: Option<i64>,
         taken: i64,
+        frozen: i64,
         spent: i64,
         given_back: i64,
     }
@@ -190,6 +197,7 @@ async fn entered(db: &impl ConnectionTrait, id: &OrderId, user: &UserId) -> Resu
         user_id: user.to_string(),
         granted: None,
         taken: 0,
+        frozen: 0,
         spent: 0,
         given_back: 0,
     };
@@ -370,8 +378,8 @@ pub async fn seed_sale(db: &impl ConnectionTrait, user: &UserId, id: &OrderId, c
 ///
 /// # Errors
 /// A refusal when the balance is too small.
-pub async fn spend(db: &impl ConnectionTrait, user: &UserId, id: &OrderId, points: u32) -> Outcome<()> {
-    let points = i64::from(points);
+pub async fn spend(db: &impl ConnectionTrait, user: &UserId, id: &OrderId, costs: u32) -> Outcome<()> {
+    let points = i64::from(costs);
     entered(db, id, user).await?;
     let spent = account::Entity::update_many()
         .changing([plus(account::Column::Balance, -points)])
@@ -380,7 +388,7 @@ pub async fn spend(db: &impl ConnectionTrait, user: &UserId, id: &OrderId, point
         .exec(db)
         .await?;
     if spent.rows_affected != 1 {
-        return Err(Refusal::new("too_few_points", format!("{user} has less than {points} points")).into());
+        return Err(spend::too_few(user, costs).into());
     }
     order::Entity::update_many()
         .changing([plus(order::Column::Spent, points)])
@@ -396,7 +404,7 @@ pub async fn spend(db: &impl ConnectionTrait, user: &UserId, id: &OrderId, point
 pub struct PointLedger {
     /// To be spent.
     pub balance: i64,
-    /// Held by refunds.
+    /// Held by refunds, and by orders that are not paid.
     pub frozen: i64,
     /// Earned by payments.
     pub granted: i64,
@@ -408,7 +416,7 @@ pub struct PointLedger {
     pub given_back: i64,
     /// Points to take back that were spent already, and deducted from the money.
     pub deducted: i64,
-    /// Refunds that still hold something, were it only a mark.
+    /// Refunds that still hold something, were it only a mark, and orders that are not paid.
     pub holds: u64,
 }
 
@@ -427,6 +435,7 @@ pub async fn ledger(db: &impl ConnectionTrait) -> Result<PointLedger, DbErr> {
         ledger.taken += row.taken;
         ledger.spent += row.spent;
         ledger.given_back += row.given_back;
+        ledger.holds += u64::from(row.frozen > 0);
     }
     for row in refund::Entity::find().all(db).await? {
         ledger.holds += u64::from(row.state == Hold::Held);
@@ -435,7 +444,7 @@ pub async fn ledger(db: &impl ConnectionTrait) -> Result<PointLedger, DbErr> {
     Ok(ledger)
 }
 
-/// What accounts hold is what their movements say; what is frozen is what refunds hold.
+/// What accounts hold is what their movements say; what is frozen is what refunds and unpaid orders hold.
 ///
 /// # Errors
 /// The equation that does not hold.
@@ -447,17 +456,19 @@ pub async fn check_equation(db: &impl ConnectionTrait) -> Result<(), Violation> 
     let orders = order::Entity::find().all(db).await?;
     let owner: BTreeMap<_, _> = orders.iter().map(|o| (&o.order_id, &o.user_id)).collect();
     let held = refunds.iter().filter(|r| r.state == Hold::Held);
-    let held = sums(held.filter_map(|r| Some(((*owner.get(&r.order_id)?).clone(), r.frozen))));
+    let held = held.filter_map(|r| Some(((*owner.get(&r.order_id)?).clone(), r.frozen)));
+    let held = sums(held.chain(orders.iter().map(|o| (o.user_id.clone(), o.frozen))));
     for row in account::Entity::find().all(db).await? {
         let name = |what: &str| format!("points of {}: {what}", row.user_id);
         let of = |sums: &BTreeMap<String, i64>| sums.get(&row.user_id).copied().unwrap_or(0);
         must_equal(name("balance + frozen = movements"), row.balance + row.frozen, of(&moved))?;
-        must_equal(name("frozen = held by refunds"), row.frozen, of(&held))?;
+        must_equal(name("frozen = held by refunds and orders"), row.frozen, of(&held))?;
         must_not_be_negative(name("balance"), row.balance)?;
     }
     for row in &orders {
         let name = |what: &str| format!("points of order {}: {what}", row.order_id);
         must_not_be_negative(name("granted - taken"), row.granted.unwrap_or(0) - row.taken)?;
+        must_not_be_negative(name("frozen"), row.frozen)?;
         must_not_be_negative(name("spent - given back"), row.spent - row.given_back)?;
     }
     Ok(())
