@@ -2,10 +2,11 @@
 //! reported is kept here, and a callback leaves as the completion of the step that waits for it.
 
 use crate::{
-    channel::{Acknowledging, Callback, CallbackSink, RefundOrder, Said, Silence, ThirdParty},
+    channel::{Acknowledging, Callback, CallbackSink, RefundOrder, Said, ThirdParty},
     clock::Clock,
     db::{Changing, create, insert_new, plus, states, table, to},
     equation::{Violation, must_equal},
+    heard::{Moved, closing, found, handed, within},
     ids::{PaymentId, RefundId},
     money::Money,
     refusals::duplicate,
@@ -20,6 +21,7 @@ use tercet_participant::{
     database::{Access, Tx},
     outbox::Completed,
 };
+use tokio::sync::Notify;
 
 /// `gateway.refund/1`: the money goes back. At a channel that can close a refund it has taken on.
 pub struct Refund;
@@ -64,8 +66,11 @@ pub struct MoneyBack {
     pub at_ms: i64,
 }
 
-/// How long to wait where the channel asks for patience.
-const PATIENCE: Duration = Duration::from_secs(60);
+impl From<Moved> for MoneyBack {
+    fn from(Moved { transaction, amount, at_ms }: Moved) -> Self {
+        Self { transaction, amount, at_ms }
+    }
+}
 
 /// The participant.
 #[derive(Clone)]
@@ -74,52 +79,31 @@ pub struct Gateway {
     channel: Arc<dyn ThirdParty>,
     clock: Arc<dyn Clock>,
     patience: Duration,
+    kept: Arc<Notify>,
 }
 
 impl Gateway {
-    /// The gateway on its database, before that channel.
+    /// The gateway on its database, before that channel. `patience`: how long to ask Tercet to wait after "insufficient balance" or
+    /// "maintenance". `kept` is notified whenever a callback was kept, since something may wait in the outbox.
     #[must_use]
-    pub fn new(db: SeaOrm, channel: Arc<dyn ThirdParty>, clock: Arc<dyn Clock>) -> Self {
-        Self { db, channel, clock, patience: PATIENCE }
-    }
-
-    /// How long to ask Tercet to wait after "insufficient balance" or "maintenance"; a minute by default.
-    #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
-    }
-
-    async fn within(
-        &self, limit: Duration, ask: impl Future<Output = Result<Said, Silence>> + Send,
-    ) -> Result<Said, Silence> {
-        tokio::select! {
-            biased;
-            said = ask => said,
-            () = self.clock.sleep(limit) => Err(Silence),
-        }
+    pub fn new(
+        db: SeaOrm, channel: Arc<dyn ThirdParty>, clock: Arc<dyn Clock>, patience: Duration, kept: Arc<Notify>,
+    ) -> Self {
+        Self { db, channel, clock, patience, kept }
     }
 
     async fn hand_on(&self, cx: &Call, request: RefundMoney) -> Handed<MoneyBack> {
-        let order =
-            RefundOrder { reference: request.refund.clone(), charge: request.payment.clone(), amount: request.amount };
-        match self.within(cx.timeout, self.channel.refund(order)).await {
-            Err(silence) => Handed::unknown(silence.to_string()),
-            Ok(said) => handed(said, &request, self.patience),
-        }
+        let order = RefundOrder { reference: request.refund, charge: request.payment, amount: request.amount };
+        let said = within(&*self.clock, cx.timeout, self.channel.refund(order)).await;
+        handed(said, request.amount, self.patience)
     }
 
     async fn ask(&self, cx: &Call, request: RefundMoney) -> Found<MoneyBack> {
-        match self.within(cx.timeout, self.channel.query(&request.refund)).await {
-            Err(silence) => Found::unknown(silence.to_string()),
-            Ok(said) => found(said, &request),
-        }
+        found(within(&*self.clock, cx.timeout, self.channel.query(&request.refund)).await, request.amount)
     }
 
     async fn shut(&self, cx: &Call, request: RefundMoney) -> Closing<MoneyBack> {
-        match self.within(cx.timeout, self.channel.close(&request.refund)).await {
-            Err(silence) => Closing::unknown(silence.to_string()),
-            Ok(said) => closing(said, &request),
-        }
+        closing(within(&*self.clock, cx.timeout, self.channel.close(&request.refund)).await, request.amount)
     }
 
     async fn keep(&self, callback: Callback) -> Outcome<()> {
@@ -128,6 +112,7 @@ impl Gateway {
             forward(&tx, &callback, &self.clock).await?;
         }
         Tx::commit(tx).await?;
+        self.kept.notify_one();
         Ok(())
     }
 }
@@ -191,66 +176,6 @@ impl CallbackSink for Gateway {
                 Err(_) => false,
             }
         })
-    }
-}
-
-/// A rejection that vouches that nothing was done, and passes by itself.
-fn is_transient(code: &str) -> bool {
-    matches!(code, "insufficient_balance" | "channel_maintenance" | "system_busy" | "rate_limited")
-}
-
-/// The money moved, if it is the amount that was asked for; else nobody knows what was done.
-fn moved(transaction: String, amount: Money, at_ms: i64, request: &RefundMoney) -> Result<MoneyBack, String> {
-    if amount == request.amount {
-        Ok(MoneyBack { transaction, amount, at_ms })
-    } else {
-        Err(format!("the channel speaks of {amount}, not of {}", request.amount))
-    }
-}
-
-fn handed(said: Said, request: &RefundMoney, patience: Duration) -> Handed<MoneyBack> {
-    match said {
-        Said::Succeeded { transaction, amount, at } => match moved(transaction, amount, at.0, request) {
-            Ok(back) => Handed::Done(back),
-            Err(reason) => Handed::unknown(reason),
-        },
-        Said::Processing { transaction } => Handed::pending(&BTreeMap::from([("transaction", transaction)])),
-        Said::Failed { code, message } => Handed::refused(code, message),
-        Said::Closed => Handed::refused("closed", "the channel has closed this refund"),
-        Said::Rejected { code, message } if is_transient(&code) => {
-            Handed::NotSent { after: Some(patience), reason: format!("{code}: {message}") }
-        }
-        // Rejected now, which says nothing about an earlier request under the same reference.
-        Said::Rejected { code, message } => Handed::unknown(format!("{code}: {message}")),
-        Said::NotFound => Handed::unknown("the channel does not know what it was just given"),
-    }
-}
-
-fn found(said: Said, request: &RefundMoney) -> Found<MoneyBack> {
-    match said {
-        Said::Succeeded { transaction, amount, at } => match moved(transaction, amount, at.0, request) {
-            Ok(back) => Found::Done(back),
-            Err(reason) => Found::unknown(reason),
-        },
-        Said::Processing { transaction } => Found::pending(&BTreeMap::from([("transaction", transaction)])),
-        Said::Failed { code, message } => Found::refused(code, message),
-        Said::Closed => Found::refused("closed", "the channel has closed this refund"),
-        Said::NotFound => Found::Absent,
-        Said::Rejected { code, message } => Found::unknown(format!("{code}: {message}")),
-    }
-}
-
-fn closing(said: Said, request: &RefundMoney) -> Closing<MoneyBack> {
-    match said {
-        Said::Succeeded { transaction, amount, at } => match moved(transaction, amount, at.0, request) {
-            Ok(back) => Closing::Done(back),
-            Err(reason) => Closing::unknown(reason),
-        },
-        // What has failed for good is as unusable as what was closed.
-        Said::Closed | Said::Failed { .. } => Closing::Closed,
-        Said::NotFound => Closing::Absent,
-        Said::Processing { .. } => Closing::unknown("the channel is still at it"),
-        Said::Rejected { code, message } => Closing::unknown(format!("{code}: {message}")),
     }
 }
 
@@ -381,7 +306,7 @@ async fn book(db: &impl ConnectionTrait, id: &RefundId, settled: Settled<MoneyBa
 const fn outcome_of(said: &Said) -> &'static str {
     match said {
         Said::Succeeded { .. } => "succeeded",
-        Said::Processing { .. } => "processing",
+        Said::Processing { .. } | Said::Open { .. } => "processing",
         Said::Failed { .. } => "failed",
         Said::Rejected { .. } => "rejected",
         Said::Closed => "closed",
@@ -423,7 +348,7 @@ async fn forward(tx: &Transaction, callback: &Callback, clock: &Arc<dyn Clock>) 
         payment: PaymentId::stored(row.payment_id),
         amount: Money::new(row.amount, row.currency.parse().map_err(Refusal::from)?),
     };
-    let verdict = match found(callback.said.clone(), &request) {
+    let verdict = match found(Ok(callback.said.clone()), request.amount) {
         Found::Done(back) => Ok(back),
         Found::Refused(refusal) => Err(refusal),
         Found::Absent | Found::Pending(_) | Found::Unknown { .. } => return Ok(()),

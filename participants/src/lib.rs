@@ -7,6 +7,7 @@ pub mod coupons;
 pub mod db;
 pub mod equation;
 pub mod gateway;
+mod heard;
 pub mod ids;
 pub mod inventory;
 pub mod lines;

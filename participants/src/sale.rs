@@ -70,7 +70,7 @@ impl Shop {
         each!(dbs.payments, sales, |tx, sale| {
             let (payment, amount) = (&sale.order.payment, sale.order.paid);
             let receipt = Receipt { transaction: Channel::charge_transaction(payment), amount };
-            payments::seed_paid(&tx, payment, &sale.order.id, &receipt).await?;
+            payments::seed_paid(&tx, payment, &sale.order.id, &sale.order.user, &receipt).await?;
         });
         each!(dbs.inventory, sales, |tx, sale| {
             inventory::seed_sold(&tx, &sale.goods()).await?;

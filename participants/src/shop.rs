@@ -1,7 +1,7 @@
 //! The whole shop on one machine: every participant on a SQLite file of its own, the channel on another, their figures side by side.
 
 use crate::{
-    channel::{Behaviours, Channel, ChannelError, ChannelLedger, Settings as ChannelSettings},
+    channel::{Behaviours, Channel, ChannelError, ChannelLedger, Charges, Settings as ChannelSettings},
     clock::{Clock, SystemClock},
     coupons::{self, Coupons, IssueCoupon, TakeCouponBack},
     db,
@@ -9,9 +9,9 @@ use crate::{
     gateway::{self, Gateway, GatewayLedger, Refund, RefundWithoutClose},
     inventory::{self, Inventory, PutBack, Reserve, StockLedger},
     orders::{self, AwaitShipment, OrderLedger, Orders, RefundOrder},
-    payments::{self, BookRefunded, HoldRefund, PaymentLedger, Payments},
+    payments::{self, BookRefunded, Charge, HoldRefund, PaymentLedger, Payments, Record},
     points::{self, GrantPoints, PointLedger, Points, TakePointsBack},
-    push::{self, Notify, Push},
+    push::{self, Push},
     red_packets::{self, IssueRedPacket, RedPackets, TakeRedPacketBack},
     vouchers::VoucherLedger,
     warehouse::{self, Ship, ShipmentLedger, Stop, Warehouse},
@@ -23,13 +23,17 @@ use tercet_core::{Millis, Participant};
 use tercet_participant::{
     BuildError, Database, Fault, Otherwise, SeaOrm, Service,
     database::{Access, OpenError as DatabaseError, Tx},
-    outbox::{Ingress, Relay},
+    outbox::{Ingress, Relay, relay::Swept},
 };
+
+use tokio::sync::Notify;
 
 /// How a shop is set up.
 pub struct Settings {
-    /// How the channel behaves.
+    /// How the channel behaves to refunds.
     pub behaviours: Behaviours,
+    /// How the channel, and the buyer, behave to charges.
+    pub charges: Charges,
     /// Whether it can close a refund that it has taken on.
     pub closes: bool,
     /// Everybody's clock.
@@ -46,6 +50,7 @@ impl Settings {
     pub fn seeded(seed: u64, pace: Duration) -> Self {
         Self {
             behaviours: Behaviours::seeded(seed, pace),
+            charges: Charges::seeded(seed, pace),
             closes: true,
             clock: Arc::new(SystemClock),
             patience: pace,
@@ -86,7 +91,7 @@ pub enum ShopError {
     #[error("failed to use the shop's databases: {0}")]
     Database(#[from] DbErr),
     /// A participant's outbox.
-    #[error("failed to empty the gateway's outbox: {0}")]
+    #[error("failed to empty a participant's outbox: {0}")]
     Outbox(#[from] Fault),
     /// The channel.
     #[error(transparent)]
@@ -164,8 +169,29 @@ pub struct Shop {
     pub(crate) databases: Databases,
     pub(crate) channel: Arc<Channel>,
     gateway: Gateway,
+    payments: Payments,
     participants: Vec<Arc<dyn Participant>>,
     minor_per_point: i64,
+    kept: Arc<Notify>,
+}
+
+/// The outboxes of a shop, each emptied into the same ingress.
+#[derive(Debug)]
+pub struct Relays<I>(Vec<Relay<SeaOrm, I>>);
+
+impl<I: Ingress> Relays<I> {
+    /// Sends each message that waits now in any of them, once.
+    ///
+    /// # Errors
+    /// When a database fails; what was sent and not deleted is sent again by the next sweep.
+    pub async fn sweep(&self) -> Result<Swept, Fault> {
+        let mut all = Swept::default();
+        for relay in &self.0 {
+            let Swept { sent, buried, left } = relay.sweep().await?;
+            all = Swept { sent: all.sent + sent, buried: all.buried + buried, left: all.left + left };
+        }
+        Ok(all)
+    }
 }
 
 impl Shop {
@@ -175,12 +201,17 @@ impl Shop {
     /// When a database cannot be opened or made.
     pub async fn open(dir: &Path, settings: Settings) -> Result<Self, OpenError> {
         let databases = Databases::open(dir).await?;
-        let Settings { behaviours, closes, clock, patience, minor_per_point } = settings;
+        let Settings { behaviours, charges, closes, clock, patience, minor_per_point } = settings;
         let book = db::open(&dir.join("channel.db")).await?;
-        let channel = Arc::new(Channel::new(book, ChannelSettings { behaviours, closes, clock: clock.clone() }).await?);
-        let gateway = Gateway::new(databases.gateway.clone(), channel.clone(), clock.clone()).with_patience(patience);
-        let participants = participants(&databases, &gateway, &clock, minor_per_point)?;
-        Ok(Self { databases, channel, gateway, participants, minor_per_point })
+        let settings = ChannelSettings { behaviours, charges, closes, clock: clock.clone() };
+        let channel = Arc::new(Channel::new(book, settings).await?);
+        let kept = Arc::new(Notify::new());
+        let gateway =
+            Gateway::new(databases.gateway.clone(), channel.clone(), clock.clone(), patience, kept.clone());
+        let payments =
+            Payments::new(databases.payments.clone(), channel.clone(), clock.clone(), patience, kept.clone());
+        let participants = participants(&databases, &gateway, &payments, &clock, minor_per_point)?;
+        Ok(Self { databases, channel, gateway, payments, participants, minor_per_point, kept })
     }
 
     /// Every participant, to be hosted in this process.
@@ -195,9 +226,27 @@ impl Shop {
         &self.channel
     }
 
-    /// What waits in the outboxes, to be sent into `ingress`: the channel's callbacks, as completions.
-    pub fn relay<I: Ingress>(&self, ingress: I) -> Relay<SeaOrm, I> {
-        Relay::new(self.databases.gateway.clone(), ingress)
+    /// Where the channel's reports of charges go.
+    #[must_use]
+    pub fn payments(&self) -> &Payments {
+        &self.payments
+    }
+
+    /// Where the channel's reports of refunds go.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// What waits in the outboxes, to be sent into `ingress`: the channel's reports, as completions, and sagas that they start.
+    pub fn relay<I: Ingress + Clone>(&self, ingress: I) -> Relays<I> {
+        let outboxes = [&self.databases.gateway, &self.databases.payments];
+        Relays(outboxes.map(|outbox| Relay::new(outbox.clone(), ingress.clone())).into())
+    }
+
+    /// Comes back when a callback was kept since the last time: something may wait in an outbox.
+    pub async fn kept(&self) {
+        self.kept.notified().await;
     }
 
     /// Lets the world outside go on by one step: what is due at the channel ends, is reported, and leaves as completions. Call it
@@ -205,9 +254,10 @@ impl Shop {
     ///
     /// # Errors
     /// When a database fails; nothing is lost, call it again.
-    pub async fn turn<I: Ingress>(&self, relay: &Relay<SeaOrm, I>) -> Result<Option<Millis>, ShopError> {
+    pub async fn turn<I: Ingress>(&self, relay: &Relays<I>) -> Result<Option<Millis>, ShopError> {
         let next = self.channel.settle().await?;
         self.channel.call_back(&self.gateway).await?;
+        self.channel.report_charges(&self.payments).await?;
         relay.sweep().await?;
         Ok(next)
     }
@@ -252,7 +302,7 @@ impl Shop {
 }
 
 fn participants(
-    dbs: &Databases, gateway: &Gateway, clock: &Arc<dyn Clock>, minor_per_point: i64,
+    dbs: &Databases, gateway: &Gateway, payments: &Payments, clock: &Arc<dyn Clock>, minor_per_point: i64,
 ) -> Result<Vec<Arc<dyn Participant>>, BuildError> {
     let tick = || Ticking(clock.clone());
     let orders = Service::builder("orders", dbs.orders.clone(), Orders::new(clock.clone()));
@@ -262,7 +312,7 @@ fn participants(
     let red_packets = Service::builder("red_packets", dbs.red_packets.clone(), RedPackets);
     let warehouse = Service::builder("warehouse", dbs.warehouse.clone(), Warehouse);
     let push = Service::builder("push", dbs.push.clone(), Push);
-    let payments = Service::builder("payments", dbs.payments.clone(), Payments);
+    let payments = Service::builder("payments", dbs.payments.clone(), payments.clone());
     let gateway = Service::builder("gateway", dbs.gateway.clone(), gateway.clone());
     Ok(vec![
         Arc::new(orders.tcc::<RefundOrder>().retriable::<AwaitShipment>().clock(tick()).build()?),
@@ -271,8 +321,16 @@ fn participants(
         Arc::new(coupons.tcc::<TakeCouponBack>().retriable::<IssueCoupon>().clock(tick()).build()?),
         Arc::new(red_packets.tcc::<TakeRedPacketBack>().retriable::<IssueRedPacket>().clock(tick()).build()?),
         Arc::new(warehouse.tcc::<Stop>().retriable::<Ship>().clock(tick()).build()?),
-        Arc::new(push.retriable::<Notify>().clock(tick()).build()?),
-        Arc::new(payments.tcc::<HoldRefund>().retriable::<BookRefunded>().clock(tick()).build()?),
+        Arc::new(push.retriable::<push::Notify>().clock(tick()).build()?),
+        Arc::new(
+            payments
+                .tcc::<HoldRefund>()
+                .retriable::<BookRefunded>()
+                .tcc::<Record>()
+                .pivot::<Charge>()
+                .clock(tick())
+                .build()?,
+        ),
         Arc::new(gateway.pivot::<Refund>().pivot::<RefundWithoutClose>().clock(tick()).build()?),
     ])
 }
@@ -305,11 +363,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// How many holds stand: refunds that some participant still holds something for. None once every saga has ended.
+    /// How many holds stand: refunds and payments that some participant still holds something for. None once every saga has ended.
     #[must_use]
     pub fn holds(&self) -> u64 {
         let open = |n: i64| u64::try_from(n).unwrap_or(u64::MAX);
-        let processing = self.payments.refunds.get("processing").copied().unwrap_or(0);
+        let processing_of = |states: &BTreeMap<String, u64>| states.get("processing").copied().unwrap_or(0);
+        let processing = processing_of(&self.payments.refunds) + processing_of(&self.payments.states);
         let vouchers = self.coupons.holds + self.red_packets.holds;
         processing + open(self.orders.open_refunds) + self.points.holds + vouchers + self.shipments.holds
     }

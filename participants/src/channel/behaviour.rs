@@ -2,7 +2,7 @@
 
 use crate::ids::RefundId;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// How what was taken on ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,50 +104,61 @@ impl Behaviour {
 
 /// Which behaviour a reference gets: the one it was told, else the rule's.
 #[derive(Clone, Debug)]
-pub struct Behaviours {
-    told: BTreeMap<RefundId, Behaviour>,
-    rule: Rule,
+pub struct Drawn<K, B> {
+    told: BTreeMap<K, B>,
+    rule: Rule<B>,
 }
 
+/// How the channel behaves to refunds.
+pub type Behaviours = Drawn<RefundId, Behaviour>;
+
 #[derive(Clone, Debug)]
-enum Rule {
-    Always(Behaviour),
-    Seeded { seed: u64, from: Vec<Behaviour> },
+enum Rule<B> {
+    Always(B),
+    Seeded { seed: u64, usual: B, from: Vec<B> },
 }
 
 impl Behaviours {
-    /// The same for every reference.
-    #[must_use]
-    pub fn always(behaviour: Behaviour) -> Self {
-        Self { told: BTreeMap::new(), rule: Rule::Always(behaviour) }
-    }
-
     /// Half of the references find a channel that just works; the others one of [`Behaviour::all`], by seed and reference.
     #[must_use]
     pub fn seeded(seed: u64, pace: Duration) -> Self {
-        Self { told: BTreeMap::new(), rule: Rule::Seeded { seed, from: Behaviour::all(pace) } }
+        Self::drawn(seed, Behaviour::Succeed, Behaviour::all(pace))
+    }
+}
+
+impl<K: Ord + fmt::Display, B: Copy> Drawn<K, B> {
+    /// The same for every reference.
+    #[must_use]
+    pub fn always(behaviour: B) -> Self {
+        Self { told: BTreeMap::new(), rule: Rule::Always(behaviour) }
+    }
+
+    /// Half of the references meet the usual; the others one of `from`, by seed and reference.
+    #[must_use]
+    pub fn drawn(seed: u64, usual: B, from: Vec<B>) -> Self {
+        Self { told: BTreeMap::new(), rule: Rule::Seeded { seed, usual, from } }
     }
 
     /// This behaviour for one reference, whatever the rule says.
-    pub fn tell(&mut self, reference: RefundId, behaviour: Behaviour) {
+    pub fn tell(&mut self, reference: K, behaviour: B) {
         self.told.insert(reference, behaviour);
     }
 
     /// The behaviour that `reference` gets: always the same.
     #[must_use]
-    pub fn of(&self, reference: &RefundId) -> Behaviour {
+    pub fn of(&self, reference: &K) -> B {
         match (self.told.get(reference), &self.rule) {
             (Some(&told), _) => told,
             (None, Rule::Always(behaviour)) => *behaviour,
-            (None, Rule::Seeded { seed, from }) => drawn(*seed, reference.as_str(), from),
+            (None, Rule::Seeded { seed, usual, from }) => draw(*seed, &reference.to_string(), *usual, from),
         }
     }
 }
 
-fn drawn(seed: u64, reference: &str, from: &[Behaviour]) -> Behaviour {
+fn draw<B: Copy>(seed: u64, reference: &str, usual: B, from: &[B]) -> B {
     let number = mixed(seed, reference.as_bytes());
     let index = usize::try_from((number >> 1) % from.len().max(1) as u64).unwrap_or(0);
-    if number & 1 == 0 { Behaviour::Succeed } else { from.get(index).copied().unwrap_or(Behaviour::Succeed) }
+    if number & 1 == 0 { usual } else { from.get(index).copied().unwrap_or(usual) }
 }
 
 /// FNV-1a over seed and text, then splitmix64's finaliser: a number that looks random and is the same everywhere.

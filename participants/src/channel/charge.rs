@@ -1,6 +1,6 @@
 //! Charges: how a buyer may pay, and what the channel reports of one.
 
-use super::Acknowledging;
+use super::{Acknowledging, Asking};
 use crate::{
     db::states,
     ids::{OrderId, PaymentId},
@@ -17,6 +17,31 @@ states! {
         /// From an account that the buyer has authorised; the channel answers at once.
         DirectDebit = "direct_debit",
     }
+}
+
+/// A request to take money.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargeOrder {
+    /// The merchant's reference, and what the channel knows the charge by: the same in every attempt.
+    pub reference: PaymentId,
+    /// The order that it pays for: the channel names it in its reports.
+    pub order: OrderId,
+    /// How much.
+    pub amount: Money,
+    /// How the buyer pays.
+    pub how: How,
+    /// After this the buyer can pay no more.
+    pub expires: Option<Millis>,
+}
+
+/// The channel as payments reach it: in this process, or over a connection.
+pub trait Cashier: Send + Sync + 'static {
+    /// Takes money, once per reference: a repeated request is answered with what became of the first.
+    fn request_charge(&self, order: ChargeOrder) -> Asking<'_>;
+    /// What became of a reference.
+    fn query_charge<'a>(&'a self, reference: &'a PaymentId) -> Asking<'a>;
+    /// Makes a reference unusable, if it is known and the money has not come.
+    fn close_charge<'a>(&'a self, reference: &'a PaymentId) -> Asking<'a>;
 }
 
 states! {

@@ -1,13 +1,18 @@
 //! The third party: what a payment channel can be asked and what it says. [`Channel`] is one, with a ledger of its own.
 
 mod behaviour;
+mod cashier;
 mod charge;
+mod charge_rows;
+mod charging;
 mod figures;
 mod program;
 mod rows;
 
-pub use behaviour::{Behaviour, Behaviours, Ends};
-pub use charge::{ChargeCallback, ChargeOutcome, ChargeSink, How};
+pub use behaviour::{Behaviour, Behaviours, Drawn, Ends};
+pub use cashier::Paying;
+pub use charge::{Cashier, ChargeCallback, ChargeOrder, ChargeOutcome, ChargeSink, How};
+pub use charging::{Buyer, Charges, Charging, Met};
 pub use figures::{AccountLedger, ChannelLedger};
 pub use program::{Channel, ChannelError, Settings};
 
@@ -47,6 +52,11 @@ pub enum Said {
     Processing {
         /// The channel's own id of it.
         transaction: String,
+    },
+    /// Taken on; the buyer is to pay, or does not.
+    Open {
+        /// Where.
+        link: String,
     },
     /// It failed and stays so: no request under this reference will move money.
     Failed {

@@ -1,8 +1,10 @@
 //! The channel's program: what it is asked, how it behaves, what it reports.
 
 use super::{
-    Acknowledging, Asking, Behaviour, Behaviours, Callback, CallbackSink, Ends, RefundOrder, Said, Silence, ThirdParty,
-    rows::{State, account, charge, end, fail, find, heard, refund, say, take_in, transaction},
+    Acknowledging, Asking, Behaviour, Behaviours, Callback, CallbackSink, Charges, Ends, RefundOrder, Said, Silence,
+    ThirdParty,
+    charge_rows::{charge, next_due, settle_due, take_in},
+    rows::{State, account, end, fail, find, heard, refund, say, transaction},
 };
 use crate::{
     clock::Clock,
@@ -36,8 +38,10 @@ pub enum ChannelError {
 
 /// How a channel is set up.
 pub struct Settings {
-    /// How it behaves to which reference.
+    /// How it behaves to which refund.
     pub behaviours: Behaviours,
+    /// How it, and the buyer, behave to which charge.
+    pub charges: Charges,
     /// Whether it can close a refund that it has taken on.
     pub closes: bool,
     /// Its clock.
@@ -48,12 +52,13 @@ pub struct Settings {
 pub struct Channel {
     pub(super) db: DatabaseConnection,
     behaviours: Mutex<Behaviours>,
+    pub(super) charges: Mutex<Charges>,
     closes: bool,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// What a request leads to, beside what is in the ledger by then.
-enum Reply {
+pub(super) enum Reply {
     Say(Said),
     SayLate(Said, Duration),
     Silent,
@@ -70,8 +75,8 @@ impl Channel {
         create(&tx, charge::Entity).await?;
         create(&tx, refund::Entity).await?;
         tx.commit().await?;
-        let Settings { behaviours, closes, clock } = settings;
-        Ok(Self { db, behaviours: Mutex::new(behaviours), closes, clock })
+        let Settings { behaviours, charges, closes, clock } = settings;
+        Ok(Self { db, behaviours: Mutex::new(behaviours), charges: Mutex::new(charges), closes, clock })
     }
 
     /// This behaviour for one reference from its first request on.
@@ -79,23 +84,20 @@ impl Channel {
         self.behaviours.lock().unwrap_or_else(PoisonError::into_inner).tell(reference, behaviour);
     }
 
-    /// Takes buyers' money, once per reference, all of it or none.
+    /// Takes buyers' money that nobody has asked for or is told of, once per reference, all of it or none.
     ///
     /// # Errors
     /// When an amount is not above zero, or the database fails.
     pub async fn charge(&self, charges: &[(PaymentId, Money)]) -> Result<(), ChannelError> {
         let tx = db::begin(&self.db).await?;
         for (reference, amount) in charges {
-            take_in(&tx, reference, *amount).await?;
+            if amount.minor.0 <= 0 {
+                return Err(ChannelError::Charge(*amount));
+            }
+            take_in(&tx, reference, *amount, self.clock.now()).await?;
         }
         tx.commit().await?;
         Ok(())
-    }
-
-    /// The channel's own id of a charge.
-    #[must_use]
-    pub fn charge_transaction(reference: &PaymentId) -> String {
-        format!("charge-{reference}")
     }
 
     /// Ends what is due by now, and says when the next is.
@@ -113,13 +115,16 @@ impl Channel {
         for row in due {
             end(&tx, row, now).await?;
         }
+        settle_due(&tx, now).await?;
         let next = refund::Entity::find()
             .filter(refund::Column::DueAtMs.is_not_null())
             .order_by_asc(refund::Column::DueAtMs)
             .one(&tx)
             .await?;
+        let next = next.and_then(|row| row.due_at_ms).map(Millis);
+        let next = next.into_iter().chain(next_due(&tx, now).await?).min();
         tx.commit().await?;
-        Ok(next.and_then(|row| row.due_at_ms).map(Millis))
+        Ok(next)
     }
 
     /// Reports what has ended and is to be reported, each once for every callback it owes; what is not acknowledged is
@@ -176,6 +181,18 @@ impl Channel {
         Ok(reply)
     }
 
+    /// What the asker hears, and when.
+    pub(super) async fn reply(&self, reply: Reply) -> Result<Said, Silence> {
+        match reply {
+            Reply::Say(said) => Ok(said),
+            Reply::Silent => Err(Silence),
+            Reply::SayLate(said, after) => {
+                self.clock.sleep(after).await;
+                Ok(said)
+            }
+        }
+    }
+
     async fn state_of(&self, reference: &RefundId) -> Result<Said, ChannelError> {
         self.settle().await?;
         match find(&self.db, reference).await? {
@@ -201,16 +218,7 @@ impl Channel {
 
 impl ThirdParty for Channel {
     fn refund(&self, order: RefundOrder) -> Asking<'_> {
-        Box::pin(async move {
-            match heard_out(self.asked(&order).await)? {
-                Reply::Say(said) => Ok(said),
-                Reply::Silent => Err(Silence),
-                Reply::SayLate(said, after) => {
-                    self.clock.sleep(after).await;
-                    Ok(said)
-                }
-            }
-        })
+        Box::pin(async move { self.reply(heard_out(self.asked(&order).await)?).await })
     }
 
     fn query<'a>(&'a self, reference: &'a RefundId) -> Asking<'a> {
@@ -243,7 +251,7 @@ impl<T: CallbackSink + ?Sized> CallbackSink for Arc<T> {
 }
 
 /// A channel whose own database fails is one that does not answer.
-fn heard_out<T>(result: Result<T, ChannelError>) -> Result<T, Silence> {
+pub(super) fn heard_out<T>(result: Result<T, ChannelError>) -> Result<T, Silence> {
     result.map_err(|error| {
         tracing::error!(error = %error, "channel failed");
         Silence
@@ -254,7 +262,7 @@ fn gone(reference: &RefundId) -> DbErr {
     DbErr::RecordNotFound(format!("refund {reference} of the channel"))
 }
 
-fn rejected(code: &str, message: &str) -> Said {
+pub(super) fn rejected(code: &str, message: &str) -> Said {
     Said::Rejected { code: code.to_owned(), message: message.to_owned() }
 }
 

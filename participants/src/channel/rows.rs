@@ -1,9 +1,12 @@
-//! The channel's ledger: charges, refunds and balance, moved together or not at all.
+//! The channel's ledger: refunds and balance, moved together with the charges or not at all.
 
-use super::{Behaviour, ChannelError, RefundOrder, Said};
+use super::{
+    Behaviour, ChannelError, RefundOrder, Said,
+    charge_rows::{ChargeState, charge},
+};
 use crate::{
-    db::{Changing, insert_new, plus, states, table},
-    ids::{PaymentId, RefundId},
+    db::{Changing, plus, states, table, to},
+    ids::RefundId,
     money::{Currency, Money},
 };
 use sea_orm::{
@@ -21,17 +24,6 @@ table! {
         received: i64,
         given_back: i64,
         balance: i64,
-    }
-}
-
-table! {
-    /// What buyers paid.
-    pub(super) charge "channel_charges" {
-        #[sea_orm(primary_key, auto_increment = false)]
-        reference: String,
-        currency: String,
-        amount: i64,
-        given_back: i64,
     }
 }
 
@@ -76,26 +68,6 @@ states! {
 /// The channel's code for a refund beyond what is left of its charge.
 pub(super) const OVER_CHARGE: &str = "over_charge";
 
-pub(super) async fn take_in(
-    tx: &DatabaseTransaction, reference: &PaymentId, amount: Money,
-) -> Result<(), ChannelError> {
-    if amount.minor.0 <= 0 {
-        return Err(ChannelError::Charge(amount));
-    }
-    let (currency, minor) = (amount.currency.to_string(), amount.minor.0);
-    let row =
-        charge::Model { reference: reference.to_string(), currency: currency.clone(), amount: minor, given_back: 0 };
-    if insert_new(tx, row).await? {
-        insert_new(tx, account::Model { currency: currency.clone(), received: 0, given_back: 0, balance: 0 }).await?;
-        account::Entity::update_many()
-            .changing([plus(account::Column::Received, minor), plus(account::Column::Balance, minor)])
-            .filter(account::Column::Currency.eq(currency))
-            .exec(tx)
-            .await?;
-    }
-    Ok(())
-}
-
 pub(super) fn heard(order: &RefundOrder, behaviour: Behaviour) -> refund::Model {
     refund::Model {
         reference: order.reference.to_string(),
@@ -129,7 +101,7 @@ pub(super) fn say(row: &refund::Model) -> Result<Said, ChannelError> {
         State::Closed => Said::Closed,
         State::Failed => {
             let code = row.code.clone().unwrap_or_default();
-            Said::Failed { message: format!("the refund failed for good: {code}"), code }
+            Said::Failed { message: "the refund failed for good".to_owned(), code }
         }
         State::Succeeded => {
             let currency: Currency = row.currency.parse()?;
@@ -150,12 +122,21 @@ pub(super) async fn end(
         .changing([plus(charge::Column::GivenBack, row.amount)])
         .filter(charge::Column::Reference.eq(&row.charge))
         .filter(charge::Column::Currency.eq(&row.currency))
+        .filter(charge::Column::State.eq(ChargeState::Paid))
         .filter(Expr::col(charge::Column::GivenBack).add(row.amount).lte(Expr::col(charge::Column::Amount)))
         .exec(tx)
         .await?;
     if taken.rows_affected != 1 {
         return fail(tx, row, OVER_CHARGE, now).await;
     }
+    // Given back in full, the trade is closed, and whoever was told of the charge is told of that, too.
+    charge::Entity::update_many()
+        .changing([to(charge::Column::CallbacksLeft, 1), to(charge::Column::ReportAtMs, now.0)])
+        .filter(charge::Column::Reference.eq(&row.charge))
+        .filter(charge::Column::Callbacks.gt(0))
+        .filter(Expr::col(charge::Column::GivenBack).gte(Expr::col(charge::Column::Amount)))
+        .exec(tx)
+        .await?;
     account::Entity::update_many()
         .changing([plus(account::Column::GivenBack, row.amount), plus(account::Column::Balance, -row.amount)])
         .filter(account::Column::Currency.eq(&row.currency))

@@ -12,7 +12,7 @@ fn show(said: Result<Said, Silence>) -> String {
     match said {
         Err(Silence) => "silence".to_owned(),
         Ok(Said::Succeeded { amount, .. }) => format!("succeeded {amount}"),
-        Ok(Said::Processing { .. }) => "processing".to_owned(),
+        Ok(Said::Processing { .. } | Said::Open { .. }) => "processing".to_owned(),
         Ok(Said::Failed { code, .. }) => format!("failed {code}"),
         Ok(Said::Rejected { code, .. }) => format!("rejected {code}"),
         Ok(Said::Closed) => "closed".to_owned(),

@@ -2,13 +2,13 @@
 
 use super::{Bench, bench, eur, id, sale};
 use crate::{
-    channel::Behaviour,
+    channel::{Behaviour, How},
     coupons::{IssueCoupon, TakeCouponBack},
     gateway::{Refund, RefundMoney, RefundWithoutClose},
     inventory::{self, PutBack, Reserve},
     lines::{Line, OrderLines, RefundLines},
     orders::{AwaitShipment, Goods, OrderState, Part, RefundOrder, ToRefund},
-    payments::{BookRefunded, Evidence, HoldRefund, RefundToHold},
+    payments::{BookRefunded, Charge, Evidence, HoldRefund, Record, RefundToHold, ToCharge, ToRecord},
     points::{Grant, GrantPoints, TakePointsBack},
     push::{self, Notify},
     red_packets::{IssueRedPacket, TakeRedPacketBack},
@@ -41,8 +41,15 @@ impl Participant for Shared {
 /// What an undo must bring back: balances and holds. Which refunds there ever were, and how often the channel was asked, is history.
 fn at_rest(mut ledger: Ledger) -> String {
     ledger.payments.refunds.retain(|state, _| state != "released");
+    ledger.payments.states.retain(|state, _| state != "closed");
     (ledger.channel.behaviours, ledger.channel.requests) = Default::default();
     serde_json::to_string(&ledger).unwrap()
+}
+
+/// A payment that is open, to be made by direct debit.
+fn open_payment() -> ToRecord {
+    let (payment, order, user) = (id("pay-1"), id("o-9"), id("mia"));
+    ToRecord { payment, order, user, amount: eur(1_000), attempt: 1, how: How::DirectDebit }
 }
 
 async fn fresh<O: Operation>() -> Subject {
@@ -51,6 +58,7 @@ async fn fresh<O: Operation>() -> Subject {
     bench.shop.seed(&sales).await.unwrap();
     let spare = Line { sku: id("spare"), quantity: 1 };
     inventory::seed_stock(bench.shop.databases.inventory.writer(), &spare).await.unwrap();
+    bench.step::<Record>(99, &open_payment()).try_().await;
     let participant = Shared(bench.participant::<O>());
     let bench = Arc::new(bench);
     Subject::new(participant, move || {
@@ -103,6 +111,19 @@ async fn payments_hold_refund() {
         received: None,
     };
     holds::<HoldRefund>(&hold(17_925), &hold(17_926)).await;
+}
+
+#[tokio::test]
+async fn payments_record() {
+    let to_record = |amount| ToRecord { payment: id("pay-2"), amount: eur(amount), attempt: 2, ..open_payment() };
+    holds::<Record>(&to_record(500), &to_record(0)).await;
+}
+
+#[tokio::test]
+async fn payments_charge() {
+    let ToRecord { payment, order, user, amount, how, .. } = open_payment();
+    let request = ToCharge { payment, order, user, amount, how, expires_at_ms: None };
+    executes::<Charge>(&request, Executing::closing).await;
 }
 
 #[tokio::test]

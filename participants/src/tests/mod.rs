@@ -1,6 +1,7 @@
 //! A shop in a temporary directory on a clock that stands, and calls as an orchestrator makes them.
 
 mod channel;
+mod charges;
 mod conformance;
 mod gateway;
 mod grants;
@@ -12,7 +13,7 @@ mod shop;
 
 use crate::{
     Sale, Settings, Shop,
-    channel::{Behaviour, Behaviours},
+    channel::{Behaviour, Behaviours, Buyer, Charges, Charging},
     clock::HandClock,
     money::{Currency, Minor, Money},
     orders::{OrderState, SeedLine, SeedOrder},
@@ -39,6 +40,7 @@ pub(crate) async fn bench_with(behaviour: Behaviour, closes: bool) -> Bench {
     let clock = Arc::new(HandClock::new(at()));
     let settings = Settings {
         behaviours: Behaviours::always(behaviour),
+        charges: Charges::always(Charging::new(Buyer::Waits)),
         closes,
         clock: clock.clone(),
         patience: Duration::from_secs(60),
