@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 use tercet::{Engine, EngineError, Env, engine::Health};
 use tercet_core::{Millis, Signalled};
 use tercet_participant::{
-    SeaOrm,
     database::Boxed,
-    outbox::{Acknowledged, Completion, Ingress, Relay, Start, Told},
+    outbox::{Acknowledged, Completion, Ingress, Start, Told},
 };
-use tercet_shop::{Shop, shop::ShopError};
+use tercet_shop::{
+    Shop,
+    shop::{Relays, ShopError},
+};
 
 /// Between two rounds at most.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
@@ -69,7 +71,7 @@ fn acknowledged<T>(result: Result<T, EngineError>) -> Acknowledged {
 pub struct Courier {
     shop: Arc<Shop>,
     engine: Engine,
-    relay: Relay<SeaOrm, EngineIngress>,
+    relay: Relays<EngineIngress>,
     env: Env,
 }
 
@@ -89,7 +91,7 @@ impl Courier {
         self.shop.turn(&self.relay).await
     }
 
-    /// Goes round every second, and when the channel has something due, until the engine has stopped.
+    /// Goes round every second, when the channel has something due, and when a callback was kept, until the engine has stopped.
     pub async fn run(self) {
         while !matches!(self.engine.health(), Health::Stopped(_)) {
             let latest = self.env.now().plus(ROUND_EVERY);
@@ -100,7 +102,10 @@ impl Courier {
                     latest
                 }
             };
-            self.env.sleep_until(next).await;
+            tokio::select! {
+                () = self.env.sleep_until(next) => {}
+                () = self.shop.kept() => {}
+            }
         }
     }
 }

@@ -4,10 +4,14 @@
 //! |---|---|
 //! | [`refund`](refund::refund) | takes a payment back, all of it or a part: order, points, coupon, red packet, warehouse, stock, money |
 //! | [`refund_money`](refund_money::refund_money) | gives back money that is not ours to keep |
+//! | [`book_refunded`](book_refunded::book_refunded) | books money of a refund that moved although it was given up |
+//! | [`payment`](payment::payment) | one attempt to pay for an order: by pay link or direct debit, told to the order, or given back |
 
 pub mod bench;
+pub mod book_refunded;
 pub mod demo;
 pub mod ingress;
+pub mod payment;
 pub mod refund;
 pub mod refund_money;
 
@@ -18,5 +22,9 @@ use tercet::{Registry, RegistryError};
 /// # Errors
 /// When a definition is wrong: a test builds them all, so no release has one.
 pub fn registry() -> Result<Registry, RegistryError> {
-    Registry::new().with(refund::refund())?.with(refund_money::refund_money())
+    Registry::new()
+        .with(refund::refund())?
+        .with(refund_money::refund_money())?
+        .with(book_refunded::book_refunded())?
+        .with(payment::payment())
 }

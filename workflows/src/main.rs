@@ -7,7 +7,7 @@ use tercet::{
 };
 use tercet_shop::{
     Settings, Shop,
-    channel::{Behaviour, Behaviours},
+    channel::{Behaviour, Behaviours, Buyer, Charges, Charging},
 };
 use tercet_workflows::{bench, demo, ingress::Courier, registry};
 
@@ -21,7 +21,9 @@ fn main() -> ExitCode {
 /// The shop, with a channel that does what it is asked.
 async fn shop(folder: PathBuf) -> Result<Hosted, Failure> {
     let behaviours = Behaviours::always(Behaviour::Succeed);
-    let shop = Arc::new(Shop::open(&folder, Settings { behaviours, ..Settings::seeded(0, PATIENCE) }).await?);
+    let charges = Charges::always(Charging::new(Buyer::Pays { after: PATIENCE }));
+    let settings = Settings { behaviours, charges, ..Settings::seeded(0, PATIENCE) };
+    let shop = Arc::new(Shop::open(&folder, settings).await?);
     let env: Env = Arc::new(Machine::new());
     let (participants, clock) = (shop.participants(), env.clone());
     let hosted = Hosted::new(participants).env(env);

@@ -5,6 +5,7 @@
 //! party is asked for the money, and its word decides: yes confirms everything, a definite no leaves everything as it was, and
 //! silence is neither, so it is queried until one of the two comes. Nobody is told "refunded" before the money has moved.
 
+use crate::book_refunded::{book_refunded, evidence};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tercet_core::{Definition, Refusal, Saga, minutes};
@@ -81,6 +82,7 @@ pub fn refund() -> Definition<RefundRequest, Refunded> {
     let money = saga
         .pivot("money", gateway::Refund) // waits for every step above by itself
         .query_every(minutes(3))
+        .undone_by(book_refunded, evidence)
         .key(request, |r| r.id.to_string())
         .request(hold, |h| gateway::RefundMoney { refund: h.refund, payment: h.payment, amount: h.amount });
 

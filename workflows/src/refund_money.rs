@@ -3,34 +3,17 @@
 //! No order, no goods, no points: the payment reserves the amount, the third party moves it. There is no way in which we may keep
 //! it, so a definite no does not end the saga: it stands parked in front of a person.
 
-use crate::refund::Refunded;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::{
+    book_refunded::{book_refunded, evidence},
+    refund::Refunded,
+};
 use tercet_core::{Definition, OnRefused, Saga, minutes};
+pub use tercet_shop::payments::MoneyRequest;
 use tercet_shop::{
     gateway,
-    ids::{PaymentId, RefundId, UserId},
-    money::Money,
-    payments::{self, Receipt, RefundToHold},
+    payments::{self, RefundToHold},
     push,
 };
-
-/// A request to give money of a payment back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct MoneyRequest {
-    /// Its own id, and for ever the one key under which the money moves.
-    pub id: RefundId,
-    /// The payment that it comes from.
-    pub payment: PaymentId,
-    /// The buyer, who is told.
-    pub user: UserId,
-    /// How much.
-    pub amount: Money,
-    /// Why, for people.
-    pub reason: String,
-    /// The receipt of money that nobody may have booked yet: it is booked first, once.
-    pub received: Option<Receipt>,
-}
 
 /// The definition.
 #[must_use]
@@ -49,6 +32,7 @@ pub fn refund_money() -> Definition<MoneyRequest, Refunded> {
         .pivot("money", gateway::Refund)
         .on_refused(OnRefused::Park)
         .query_every(minutes(3))
+        .undone_by(book_refunded, evidence)
         .key(request, |r| r.id.to_string())
         .request(hold, |h| gateway::RefundMoney { refund: h.refund, payment: h.payment, amount: h.amount });
 

@@ -136,7 +136,7 @@ pub(super) fn say(row: &Row) -> Result<Said, ChannelError> {
         ChargeState::Closed => Said::Closed,
         ChargeState::Failed => {
             let code = row.code.clone().unwrap_or_default();
-            Said::Failed { message: format!("the charge failed for good: {code}"), code }
+            Said::Failed { message: "the charge failed for good".to_owned(), code }
         }
         ChargeState::Paid => {
             let at = Millis(row.settled_at_ms.unwrap_or_default());

@@ -72,7 +72,32 @@ async fn what_the_channel_says_of_a_pay_link_and_of_a_direct_debit() {
             table.push(format!("{how}: {}", play(charging, how).await));
         }
     }
-    insta::assert_snapshot!(table.join("\n"), @"");
+    insta::assert_snapshot!(table.join("\n"), @r"
+    pay_link: open ; open ; open ; paid 10.00 EUR | reports: paid | received 1000
+    pay_link: open ; open ; open ; paid 10.00 EUR | reports: paid, paid | received 1000
+    pay_link: open ; open ; open ; paid 10.00 EUR | reports:  | received 1000
+    pay_link: open ; open ; open ; paid 10.00 EUR | reports: paid | received 1000
+    pay_link: open ; open ; open ; open | reports:  | received 0
+    pay_link: open ; open ; open ; failed declined | reports: failed | received 0
+    pay_link: failed not_permitted ; failed not_permitted ; failed not_permitted ; failed not_permitted | reports: failed | received 0
+    pay_link: silence ; open ; open ; paid 10.00 EUR | reports: paid | received 1000
+    pay_link: silence ; not found ; open ; paid 10.00 EUR | reports: paid | received 1000
+    pay_link: open ; paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR | reports: paid | received 1000
+    pay_link: silence ; not found ; rejected charge_in_progress ; paid 10.00 EUR | reports: paid | received 1000
+    pay_link: rejected channel_maintenance ; not found ; rejected channel_maintenance ; not found | reports:  | received 0
+    direct_debit: paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR | reports: paid | received 1000
+    direct_debit: paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR | reports: paid, paid | received 1000
+    direct_debit: paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR | reports:  | received 1000
+    direct_debit: paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR | reports: paid | received 1000
+    direct_debit: paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR | reports: paid | received 1000
+    direct_debit: failed declined ; failed declined ; failed declined ; failed declined | reports: failed | received 0
+    direct_debit: failed not_permitted ; failed not_permitted ; failed not_permitted ; failed not_permitted | reports: failed | received 0
+    direct_debit: silence ; paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR | reports: paid | received 1000
+    direct_debit: silence ; not found ; paid 10.00 EUR ; paid 10.00 EUR | reports: paid | received 1000
+    direct_debit: paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR ; paid 10.00 EUR | reports: paid | received 1000
+    direct_debit: silence ; not found ; rejected charge_in_progress ; paid 10.00 EUR | reports: paid | received 1000
+    direct_debit: rejected channel_maintenance ; not found ; rejected channel_maintenance ; not found | reports:  | received 0
+    ");
 }
 
 #[tokio::test]
@@ -115,7 +140,14 @@ async fn a_link_is_paid_once_not_after_its_expiry_and_not_once_it_is_closed_unle
         ));
         channel.check_equation().await.unwrap();
     }
-    insta::assert_snapshot!(table.join("\n"), @"");
+    insta::assert_snapshot!(table.join("\n"), @r"
+    paid twice: paid, already
+    close of what is paid: paid 10.00 EUR; of what nobody knows: not found
+    closed: not open, expired: not open, declined: not open, unheard of: not open
+    paid twice: paid, already
+    close of what is paid: paid 10.00 EUR; of what nobody knows: not found
+    closed: paid, expired: paid, declined: paid, unheard of: not open
+    ");
 }
 
 /// The way into Tercet, which writes down what it is told.
@@ -150,7 +182,7 @@ fn record(bench: &Bench) -> Step {
 
 fn charge(bench: &Bench) -> Step {
     let ToRecord { payment, order, user, amount, how, .. } = to_record("pay-1", 1);
-    bench.step::<Charge>(1, &ToCharge { payment, order, user, amount, how, expires_at_ms: None }).key("pay-1")
+    bench.step::<Charge>(2, &ToCharge { payment, order, user, amount, how, expires_at_ms: None }).key("pay-1")
 }
 
 /// An open payment whose link nobody has paid.
@@ -211,7 +243,14 @@ async fn the_states_are_the_sagas_and_the_money_is_the_channels() {
         let said = said.map_or("nothing", ChargeOutcome::as_str);
         table.push(format!("{said}, {decided}: {ended} {first:?} {then:?} {attention}"));
     }
-    insta::assert_snapshot!(table.join("\n"), @"");
+    insta::assert_snapshot!(table.join("\n"), @r#"
+    nothing, cancel: closed [] [] 
+    failed, cancel: failed ["completed refused"] [] 
+    closed, cancel: failed ["completed refused"] [] 
+    paid, cancel: closed ["completed done"] ["refund_money pay-1: 10.00 EUR"] 
+    paid, confirm: paid ["completed done"] [] 
+    nothing, confirm: paid [] [] it is paid, and no receipt of 10.00 EUR is booked
+    "#);
 }
 
 #[tokio::test]
@@ -246,7 +285,7 @@ async fn a_second_transaction_under_one_payment_is_given_back_alone() {
 async fn a_payment_is_opened_once_and_one_for_each_attempt() {
     let bench = open().await;
     let mut said = Vec::new();
-    for (saga, request) in (2..).zip([
+    for (saga, request) in (3..).zip([
         to_record("pay-1", 2),
         to_record("pay-2", 1),
         to_record("pay-2", 2),
@@ -256,7 +295,13 @@ async fn a_payment_is_opened_once_and_one_for_each_attempt() {
     }
     record(&bench).cancel().await;
     said.push(line(&bench.step::<Record>(9, &to_record("pay-4", 1)).try_().await));
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    refused duplicate: the payment pay-1 is or was open already
+    retry the database failed: Execution Error: error returned from database: (code: 2067) UNIQUE constraint failed: payments.slot
+    done {"payment":"pay-2","order":"o-1","user":"mia","amount":{"minor":1000,"currency":"EUR"},"how":"pay_link"}
+    refused bad_amount: 0.00 EUR cannot be paid
+    done {"payment":"pay-4","order":"o-1","user":"mia","amount":{"minor":1000,"currency":"EUR"},"how":"pay_link"}
+    "#);
     bench.is_sound().await;
 }
 
@@ -267,13 +312,17 @@ async fn a_charge_is_asked_for_an_open_payment_alone_and_with_its_own_figures() 
     let ToRecord { payment, order, user, amount, how, .. } = to_record("pay-1", 1);
     let right = ToCharge { payment, order, user, amount, how, expires_at_ms: None };
     let mut said = Vec::new();
-    for (saga, request) in (2..).zip([
+    for (saga, request) in (3..).zip([
         ToCharge { amount: eur(999), ..right.clone() },
         ToCharge { order: id("o-2"), ..right.clone() },
         ToCharge { payment: id("pay-none"), ..right },
     ]) {
         said.push(line(&bench.step::<Charge>(saga, &request).try_().await));
     }
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r"
+    refused not_open: no payment pay-1 of 9.99 EUR for order o-1 is open
+    refused not_open: no payment pay-1 of 10.00 EUR for order o-2 is open
+    refused not_open: no payment pay-none of 10.00 EUR for order o-1 is open
+    ");
     assert_eq!(bench.shop.channel().ledger().await.unwrap().charges.len(), 0, "the channel heard of none");
 }

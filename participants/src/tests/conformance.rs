@@ -53,12 +53,12 @@ fn open_payment() -> ToRecord {
 }
 
 async fn fresh<O: Operation>() -> Subject {
-    let bench: Bench = bench(Behaviour::Succeed).await;
+    let bench: Bench = Box::pin(bench(Behaviour::Succeed)).await;
     let sales = [sale("o-1", OrderState::AwaitingShipment), sale("o-paid", OrderState::Paid)];
     bench.shop.seed(&sales).await.unwrap();
     let spare = Line { sku: id("spare"), quantity: 1 };
     inventory::seed_stock(bench.shop.databases.inventory.writer(), &spare).await.unwrap();
-    bench.step::<Record>(99, &open_payment()).try_().await;
+    Box::pin(bench.step::<Record>(99, &open_payment()).try_()).await;
     let participant = Shared(bench.participant::<O>());
     let bench = Arc::new(bench);
     Subject::new(participant, move || {
@@ -72,12 +72,12 @@ async fn fresh<O: Operation>() -> Subject {
 
 async fn holds<O: Operation>(accepted: &O::Request, refused: &O::Request) {
     let (accepted, refused) = (Calls::of::<O>(accepted).unwrap(), Calls::of::<O>(refused).unwrap());
-    let held = holding(fresh::<O>, &Holding::tcc(accepted).refusing(refused)).await;
+    let held = holding(|| Box::pin(fresh::<O>()), &Holding::tcc(accepted).refusing(refused)).await;
     assert_eq!(held.map_err(|violation| violation.to_string()), Ok(()), "{}", O::NAME);
 }
 
 async fn executes<O: Operation>(request: &O::Request, kind: fn(Calls) -> Executing) {
-    let held = executing(fresh::<O>, &kind(Calls::of::<O>(request).unwrap())).await;
+    let held = executing(|| Box::pin(fresh::<O>()), &kind(Calls::of::<O>(request).unwrap())).await;
     assert_eq!(held.map_err(|violation| violation.to_string()), Ok(()), "{}", O::NAME);
 }
 

@@ -149,7 +149,7 @@ impl World {
         let tx = db.begin(Access::Write).await.unwrap();
         for (request, sold) in requests.iter().zip(sold) {
             let receipt = request.received.as_ref().unwrap();
-            payments::seed_paid(&tx, &request.payment, &sold.order, receipt).await.unwrap();
+            payments::seed_paid(&tx, &request.payment, &sold.order, &sold.user, receipt).await.unwrap();
         }
         tx.commit().await.unwrap();
         let case = |request: MoneyRequest| Case {

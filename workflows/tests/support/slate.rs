@@ -6,8 +6,15 @@ use std::collections::BTreeMap;
 use tercet_shop::Ledger;
 
 /// Figures that count messages and attempts: they differ by what went wrong on the way.
-const NOISE: [&str; 5] =
-    ["gateway.attempts", "gateway.callbacks", "gateway.copies", "channel.requests", "channel.behaviours."];
+const NOISE: [&str; 7] = [
+    "gateway.attempts",
+    "gateway.callbacks",
+    "gateway.copies",
+    "payments.callbacks",
+    "payments.copies",
+    "channel.requests",
+    "channel.behaviours.",
+];
 
 /// What changed, figure by figure; nothing where nothing did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +61,11 @@ impl Delta {
     /// What a cancelled `refund` changes: the buyer was told.
     pub(crate) fn told_of_failure() -> Self {
         Self(BTreeMap::from([("notices.refund_failed".to_owned(), 1)]))
+    }
+
+    /// The figures themselves.
+    pub(crate) fn into_figures(self) -> BTreeMap<String, i64> {
+        self.0
     }
 
     /// Nothing.

@@ -2,13 +2,12 @@
 
 use super::clock::Time;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
 use tercet::transport::{CallError, Calling, InProcess, Transport};
 use tercet_core::{Answer, Call, Phase, SagaId};
-use tercet_shop::ids::RefundId;
 use tokio::sync::oneshot;
 
 /// What goes wrong with a call.
@@ -47,8 +46,8 @@ impl Fault {
 /// Which calls a fault befalls.
 #[derive(Clone, Debug)]
 struct Planned {
-    /// Of one refund, or of any.
-    of: Option<RefundId>,
+    /// Of the one refund or payment of that id, or of any.
+    of: Option<String>,
     step: String,
     phase: Phase,
     /// The first so many, or all.
@@ -88,9 +87,9 @@ impl Wires {
         self.state.lock().unwrap().planned.push(planned);
     }
 
-    /// The next call of that step and phase of that refund meets this.
-    pub(crate) fn plan_for(&self, refund: &RefundId, step: &str, phase: Phase, fault: Fault) {
-        let planned = Planned { of: Some(refund.clone()), step: step.to_owned(), phase, times: Some(1), fault };
+    /// The next call of that step and phase of that refund or payment meets this.
+    pub(crate) fn plan_for(&self, of: &impl ToString, step: &str, phase: Phase, fault: Fault) {
+        let planned = Planned { of: Some(of.to_string()), step: step.to_owned(), phase, times: Some(1), fault };
         self.state.lock().unwrap().planned.push(planned);
     }
 
@@ -114,6 +113,13 @@ impl Wires {
         })
     }
 
+    /// The steps and phases that were asked for what is known by that id, whichever saga asked.
+    pub(crate) fn calls_about(&self, id: &impl ToString) -> BTreeSet<(String, Phase)> {
+        let (state, id) = (self.state.lock().unwrap(), format!("\"{}\"", id.to_string()));
+        let about = state.made.iter().filter(|made| made.call.request.as_str().contains(&id));
+        about.map(|made| (made.call.step.to_string(), made.call.phase)).collect()
+    }
+
     /// Every call of a saga once more, one after the other, as copies that a network kept back; what each is answered now.
     pub(crate) async fn send_again(&self, calls: impl IntoIterator<Item = Made>) -> Vec<(Made, Answer)> {
         let mut answers = Vec::new();
@@ -129,8 +135,8 @@ impl Wires {
         state.made.push(Made { call: call.clone(), answer: None });
         let number = state.made.len() - 1;
         let befalls = |p: &&mut Planned| {
-            // A request of every step of a refund names it.
-            let is_of = |refund: &RefundId| call.request.as_str().contains(&format!("\"{refund}\""));
+            // A request of every step of a refund, or of a payment, names it.
+            let is_of = |id: &String| call.request.as_str().contains(&format!("\"{id}\""));
             let is_named = p.of.as_ref().is_none_or(is_of);
             p.step == call.step.as_str() && p.phase == call.phase && p.times != Some(0) && is_named
         };

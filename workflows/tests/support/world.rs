@@ -27,8 +27,8 @@ use tercet_participant::{
 };
 use tercet_shop::{
     Ledger, Shop,
-    channel::{Behaviour, Behaviours},
-    ids::RefundId,
+    channel::{Behaviour, Behaviours, Buyer, Charges, Charging},
+    ids::{PaymentId, RefundId},
 };
 use tercet_workflows::ingress::EngineIngress;
 
@@ -102,6 +102,7 @@ impl World {
                 dir.path(),
                 tercet_shop::Settings {
                     behaviours: Behaviours::always(Behaviour::Succeed),
+                    charges: Charges::always(Charging::new(Buyer::Waits)),
                     closes: setup.closes,
                     clock: Arc::new(ShopTime(time.clone())),
                     patience: Duration::from_secs(60),
@@ -323,6 +324,10 @@ impl World {
         self.shop.channel().tell(refund.clone(), behaviour);
     }
 
+    pub(crate) fn charge_goes(&self, payment: &PaymentId, charging: Charging) {
+        self.shop.channel().tell_charge(payment.clone(), charging);
+    }
+
     /// The figures of all databases. Nothing may be under way.
     pub(crate) async fn ledger(&self) -> Ledger {
         self.time.quiet().await;
@@ -369,6 +374,7 @@ async fn carry(shop: Arc<Shop>, engine: Engine, time: Arc<Time>) {
 }
 
 /// The way into the engine, which counts its own work.
+#[derive(Clone)]
 struct Counted(EngineIngress, Arc<Time>);
 
 impl Ingress for Counted {

@@ -1,0 +1,123 @@
+//! The ways a payment goes when nothing is broken: what it changes, how often the channel is asked, what the buyer sees.
+
+use crate::{
+    bills::{Money, output, pays, waits, world},
+    support::{Holds, Setup, ended, eur},
+};
+use std::{fmt::Write as _, time::Duration};
+use tercet_core::{Phase, SagaId, minutes};
+use tercet_shop::{
+    channel::{Buyer, Charging, Met},
+    payments::Charged,
+};
+
+fn asked(world: &crate::support::World, saga: SagaId) -> String {
+    let counts = world.wires.counts(saga);
+    let of = |phase| counts.get(&("charge".to_owned(), phase)).copied().unwrap_or(0);
+    format!("{} executes, {} queries, {} closes", of(Phase::Try), of(Phase::Query), of(Phase::Close))
+}
+
+#[tokio::test]
+async fn a_payment_shows_its_link_and_confirms_the_order_and_nothing_else_changes() {
+    let world = world(201, Setup::default()).await;
+    let before = world.ledger().await;
+    let bill = world.bill().await;
+    world.charge_goes(bill.payment(), pays());
+    let saga = world.pays(&bill).await;
+    let state = world.until(saga, |state| state.steps.values().any(|step| step.pending.is_some())).await;
+    let (_, note) = state.steps[&"charge".parse().unwrap()].pending.clone().unwrap();
+    assert_eq!(note.as_str(), format!("{{\"pay_link\":\"https://pay.example/{}\"}}", bill.payment()));
+    let state = world.settled(saga).await;
+    assert_eq!(ended(&state), "confirmed");
+    let charged: Charged = output(&state);
+    assert_eq!(charged.amount, eur(crate::bills::PRICE));
+    assert_eq!(world.money_of(&[bill]).await, [Money::Kept]);
+    insta::assert_snapshot!(world.slate(&before, Holds::None).await, @"");
+}
+
+#[tokio::test]
+async fn a_payment_that_nobody_makes_ends_by_itself_and_calls_no_person() {
+    let world = world(202, Setup::default()).await;
+    let before = world.ledger().await;
+    let (bill, state) = world.paid(waits()).await;
+    assert_eq!(ended(&state), "cancelled");
+    assert_eq!(asked(&world, state.saga()), "1 executes, 30 queries, 1 closes");
+    assert!(state.steps.values().all(|step| step.attention.is_none() && step.parked.is_none()));
+    insta::assert_snapshot!(world.changed_since(&before).await, @"");
+    assert_eq!(world.money_of(&[bill]).await, [Money::NeverCame]);
+}
+
+/// Every way in which the channel and the buyer may go, by pay link and by direct debit.
+#[tokio::test]
+async fn every_way_of_channel_and_buyer_ends_with_the_money_in_one_place() {
+    let world = world(203, Setup::default()).await;
+    let before = world.ledger().await;
+    let pace = minutes(2);
+    let mut ways: Vec<Charging> = Charging::all(pace);
+    ways.push(Charging::paid(pace).met(Met::LostNotDone { lost: 50 }));
+    ways.push(Charging::paid(pace * 30));
+    let mut table = String::new();
+    for debit in [false, true] {
+        let mut sagas = Vec::new();
+        for way in &ways {
+            let bill = world.bill().await;
+            let bill = if debit { bill.debit() } else { bill };
+            world.charge_goes(bill.payment(), *way);
+            sagas.push((world.pays(&bill).await, bill));
+        }
+        for ((saga, bill), way) in sagas.iter().zip(&ways) {
+            let state = world.settled(*saga).await;
+            let how = if debit { "debit" } else { "link" };
+            let met = format!("{:?}, {:?}, reported {}", way.request, way.buyer, way.callbacks);
+            let (end, asked) = (ended(&state), asked(&world, *saga));
+            writeln!(table, "{how:<6}{met:<75}{end:<10} {asked} {:?}", world.money_of(&[bill.clone()]).await[0])
+                .unwrap();
+        }
+    }
+    insta::assert_snapshot!(table, @"");
+    world.changed_since(&before).await;
+}
+
+#[tokio::test]
+async fn a_lost_callback_is_made_up_for_by_asking() {
+    let world = world(204, Setup::default()).await;
+    let (bill, state) = world.paid(pays().reported(0, Duration::ZERO)).await;
+    assert_eq!((ended(&state), asked(&world, state.saga()).as_str()), ("confirmed", "1 executes, 1 queries, 0 closes"));
+    assert_eq!(world.money_of(&[bill]).await, [Money::Kept]);
+    assert_eq!(world.ledger().await.payments.callbacks, 0);
+}
+
+#[tokio::test]
+async fn a_link_that_has_expired_ends_the_payment_before_it_is_closed() {
+    let world = world(205, Setup::default()).await;
+    let mut bill = world.bill().await;
+    bill.request.expires_at_ms = Some(world.now().plus(minutes(5)).0);
+    world.charge_goes(bill.payment(), Charging::new(Buyer::Pays { after: minutes(6) }));
+    let saga = world.pays(&bill).await;
+    let state = world.settled(saga).await;
+    assert_eq!((ended(&state), asked(&world, saga).as_str()), ("cancelled", "1 executes, 5 queries, 0 closes"));
+    world.calms_down().await;
+    assert_eq!(world.money_of(&[bill]).await, [Money::NeverCame]);
+}
+
+#[tokio::test]
+async fn an_order_has_one_open_payment_for_each_attempt() {
+    let world = world(206, Setup::default()).await;
+    let first = world.bill().await;
+    world.charge_goes(first.payment(), Charging::paid(minutes(3)));
+    let open = world.pays(&first).await;
+    world.until(open, |state| state.steps.values().any(|step| step.pending.is_some())).await;
+    let mut second = first.again(2);
+    second.request.attempt = 1;
+    let refused = world.settled(world.pays(&second).await).await;
+    let why = refused.abort.as_ref().unwrap().to_string();
+    let order = &first.request.order;
+    assert_eq!(
+        why,
+        format!(
+            "`record` was refused: attempt_taken: another payment of order {order} is open or paid as its attempt 1"
+        )
+    );
+    assert_eq!(ended(&world.settled(open).await), "confirmed");
+    assert_eq!(world.money_of(&[first, second]).await, [Money::Kept, Money::NeverCame]);
+}
