@@ -4,6 +4,7 @@
 
 mod m0001_sagas;
 mod m0002_registry;
+mod m0003_namespaces;
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode,
@@ -25,7 +26,7 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_sagas::Sagas), Box::new(m0002_registry::Registry)]
+        vec![Box::new(m0001_sagas::Sagas), Box::new(m0002_registry::Registry), Box::new(m0003_namespaces::Namespaces)]
     }
 
     /// Apart from the migrations of the program that this database may also serve.

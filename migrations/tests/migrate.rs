@@ -31,7 +31,13 @@ fn statement(sql: &str) -> sea_orm::Statement {
 
 /// Takes a migrated database back to how version 1 left it.
 async fn back_to_version_1(db: &DatabaseConnection) {
-    for sql in ["DROP TABLE audit", "DROP TABLE definitions", "DELETE FROM tercet_migrations WHERE version > 'm0002'"] {
+    for sql in [
+        "DROP INDEX sagas_of_namespace",
+        "CREATE INDEX sagas_by_definition ON sagas (definition, status, id)",
+        "DROP TABLE audit",
+        "DROP TABLE definitions",
+        "DELETE FROM tercet_migrations WHERE version > 'm0002'",
+    ] {
         db.execute_raw(statement(sql)).await.unwrap();
     }
 }
@@ -55,15 +61,18 @@ fn end(mut child: Child) -> (Option<i32>, String, String) {
 
 const WAITING: &str = "another process is migrating this database: waiting for it\n";
 
-const ALL: [&str; 2] = ["m0001_sagas", "m0002_registry"];
+const ALL: [&str; 3] = ["m0001_sagas", "m0002_registry", "m0003_namespaces"];
+
+/// What a database of version 1 lacks.
+const LATER: &[&str] = ALL.split_at(1).1;
 
 #[tokio::test]
 async fn a_new_file_gets_every_migration_and_a_second_run_none() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(&dir.path().join("tercet.db")).await;
     let first = migrate(&db).await.unwrap();
-    assert_eq!(first, Report { applied: ALL.map(str::to_owned).to_vec(), version: 2, waited: false });
-    assert_eq!(migrate(&db).await.unwrap(), Report { applied: Vec::new(), version: 2, waited: false });
+    assert_eq!(first, Report { applied: ALL.map(str::to_owned).to_vec(), version: 3, waited: false });
+    assert_eq!(migrate(&db).await.unwrap(), Report { applied: Vec::new(), version: 3, waited: false });
     assert_eq!(recorded(&db).await, ALL);
     check(&db).await.unwrap();
 }
@@ -86,8 +95,8 @@ async fn an_older_schema_is_refused_until_it_is_migrated() {
     migrate(&db).await.unwrap();
     back_to_version_1(&db).await;
     let refused = check(&db).await.unwrap_err().to_string();
-    assert_eq!(refused, "the database has schema version 1, this program needs 2: run `tercet migrate` first");
-    assert_eq!(migrate(&db).await.unwrap().applied, ["m0002_registry"]);
+    assert_eq!(refused, "the database has schema version 1, this program needs 3: run `tercet migrate` first");
+    assert_eq!(migrate(&db).await.unwrap().applied, LATER);
     check(&db).await.unwrap();
 }
 
@@ -97,12 +106,12 @@ async fn a_newer_schema_is_refused_with_both_versions_and_left_alone() {
     let db = open(&dir.path().join("tercet.db")).await;
     migrate(&db).await.unwrap();
     db.execute_raw(statement("INSERT INTO tercet_migrations VALUES ('m0007_shards', 0)")).await.unwrap();
-    let text = "the database has schema version 7 (m0007_shards), this program knows up to 2: run the newer program, \
+    let text = "the database has schema version 7 (m0007_shards), this program knows up to 3: run the newer program, \
                 or restore the backup from before the upgrade";
     assert_eq!(check(&db).await.unwrap_err().to_string(), text);
-    assert!(matches!(migrate(&db).await, Err(MigrateError::Newer { found: 7, known: 2, .. })));
-    assert_eq!(recorded(&db).await, ["m0001_sagas", "m0002_registry", "m0007_shards"]);
-    assert_eq!(version(), 2);
+    assert!(matches!(migrate(&db).await, Err(MigrateError::Newer { found: 7, known: 3, .. })));
+    assert_eq!(recorded(&db).await, [&ALL[..], &["m0007_shards"]].concat());
+    assert_eq!(version(), 3);
 }
 
 /// All of a migration run is one transaction: what a later migration cannot do takes the earlier ones back with it.
@@ -126,16 +135,13 @@ async fn b31_eight_processes_at_once_apply_each_migration_once() {
         let ended: Vec<_> = children.into_iter().map(end).collect();
         for (code, out, err) in &ended {
             assert_eq!(*code, Some(0), "{round}: {out}{err}");
-            assert!(out.ends_with("the schema is at version 2\n"), "{round}: {out}");
+            assert!(out.ends_with("the schema is at version 3\n"), "{round}: {out}");
             assert!(err.is_empty() || err == WAITING, "{round}: {err}");
         }
         let applied: Vec<_> =
             ended.iter().flat_map(|(_, out, _)| out.lines()).filter(|l| l.starts_with("applied")).collect();
-        let fresh = if round == "empty" {
-            vec!["applied m0001_sagas", "applied m0002_registry"]
-        } else {
-            vec!["applied m0002_registry"]
-        };
+        let fresh = if round == "empty" { &ALL } else { LATER };
+        let fresh: Vec<_> = fresh.iter().map(|name| format!("applied {name}")).collect();
         assert_eq!(applied, fresh, "{round}");
         let db = open(&file).await;
         assert_eq!(recorded(&db).await, ALL);

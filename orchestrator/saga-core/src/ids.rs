@@ -46,6 +46,13 @@ impl SagaId {
         Self::from_parts(unix_ms, random, parent.shard())
     }
 
+    /// The lowest id of that moment (`unix_ms`, milliseconds since 1970): every saga started then or later has a higher one. No
+    /// saga has this one itself.
+    #[must_use]
+    pub fn first_at(unix_ms: u64) -> Self {
+        Self(Uuid::from_u128(u128::from(unix_ms.min((1 << 48) - 1)) << 80))
+    }
+
     /// The shard that owns this saga.
     #[must_use]
     pub fn shard(self) -> ShardId {

@@ -243,6 +243,8 @@ pub struct DefinitionRow {
 /// Which sagas a list shows; a field left `None` does not filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// Of this namespace.
+    pub namespace: Option<Namespace>,
     /// Of this definition.
     pub definition: Option<DefinitionName>,
     /// In this status.
@@ -253,6 +255,8 @@ pub struct Filter {
     pub attention: Option<bool>,
     /// Under this key.
     pub key: Option<SagaKey>,
+    /// With this id or a newer one: ids follow the time of the start ([`SagaId::first_at`]).
+    pub from: Option<SagaId>,
 }
 
 /// How many sagas are in each status, of each definition; `parked` counts those with a parked step, whatever their status.
@@ -299,9 +303,9 @@ pub trait Store: Send + Sync + 'static {
     /// Sagas that fit, newest id first, at most `limit`, from below `before`.
     fn list(&self, filter: Filter, before: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaRow>>;
 
-    /// How many sagas there are of each kind, by definition and status. It walks an index of all sagas: for a page that somebody
-    /// looks at, not for a loop.
-    fn counts(&self) -> Stored<'_, Vec<Count>>;
+    /// How many sagas there are of each kind, by definition and status: of one namespace, or of all. It walks an index of them
+    /// all: for a page that somebody looks at, not for a loop.
+    fn counts(&self, namespace: Option<Namespace>) -> Stored<'_, Vec<Count>>;
 
     /// Ids of sagas that have not ended, oldest first, at most `limit`, from above `after`: what a restart walks through. Those
     /// that merely wait ([`Projection::wakes`]) are left out: their timers bring them back.

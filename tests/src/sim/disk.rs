@@ -109,7 +109,7 @@ impl Store for Disk {
         saga(id: SagaId) -> Option<SagaRow>;
         find(namespace: Namespace, definition: DefinitionName, key: SagaKey) -> Option<SagaRow>;
         list(filter: Filter, before: Option<SagaId>, limit: u32) -> Vec<SagaRow>;
-        counts() -> Vec<Count>;
+        counts(namespace: Option<Namespace>) -> Vec<Count>;
         unfinished(after: Option<SagaId>, limit: u32) -> Vec<SagaId>;
         timers_due(after: Option<TimerRow>, until: Millis, limit: u32) -> Vec<TimerRow>;
         timers_of(sagas: Vec<SagaId>) -> Vec<TimerRow>;

@@ -138,8 +138,8 @@ impl Store for Journal {
         self.counted(self.inner.list(filter, before, limit))
     }
 
-    fn counts(&self) -> Stored<'_, Vec<Count>> {
-        self.counted(self.inner.counts())
+    fn counts(&self, namespace: Option<Namespace>) -> Stored<'_, Vec<Count>> {
+        self.counted(self.inner.counts(namespace))
     }
 
     fn unfinished(&self, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>> {

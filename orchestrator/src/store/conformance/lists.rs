@@ -2,6 +2,7 @@
 
 use super::{Tested, name, ok, raise, saga, start, starts, trying};
 use crate::store::{Count, Filter, Projection, SagaRow, SagaStatus, Started};
+use tercet_core::Namespace;
 
 /// Sixty sagas: each status, each definition, every fourth parked, every fifth asking for attention.
 async fn filled(store: &Tested) -> Vec<SagaRow> {
@@ -10,6 +11,7 @@ async fn filled(store: &Tested) -> Vec<SagaRow> {
         .map(|n| {
             let mut new = start(n, &format!("k{}", n % 30));
             new.row.definition = name(if n <= 30 { "chain" } else { "relay" });
+            new.row.namespace = name(if n % 7 == 0 { "elsewhere" } else { "default" });
             new.row.projection = Projection {
                 status: SagaStatus::ALL[n as usize % 5],
                 parked: if n % 4 == 0 { 2 } else { 0 },
@@ -32,7 +34,11 @@ fn filters() -> Vec<Filter> {
                 for attention in [None, Some(true), Some(false)] {
                     for key in [None, Some("k5")] {
                         let (definition, key) = (definition.map(name), key.map(name));
-                        filters.push(Filter { definition, status, parked, attention, key });
+                        let filter = Filter { definition, status, parked, attention, key, ..Filter::default() };
+                        let namespace = Some(name("elsewhere"));
+                        filters.push(Filter { namespace, ..filter.clone() });
+                        filters.push(Filter { from: Some(saga(31)), ..filter.clone() });
+                        filters.push(filter);
                     }
                 }
             }
@@ -44,6 +50,8 @@ fn filters() -> Vec<Filter> {
 fn fits(filter: &Filter, row: &SagaRow) -> bool {
     let now = &row.projection;
     let unlike = [
+        filter.namespace.as_ref().is_some_and(|wanted| *wanted != row.namespace),
+        filter.from.is_some_and(|from| row.id < from),
         filter.definition.as_ref().is_some_and(|wanted| *wanted != row.definition),
         filter.status.is_some_and(|wanted| wanted != now.status),
         filter.parked.is_some_and(|wanted| wanted != (now.parked > 0)),
@@ -74,16 +82,22 @@ pub async fn lists_filter_and_page_by_key(store: Tested) {
 
 /// Each kind with how many there are; none with none.
 pub async fn counts_are_by_definition_status_and_parked(store: Tested) {
-    assert_eq!(ok(store.counts().await), []);
+    assert_eq!(ok(store.counts(None).await), []);
     let rows = filled(&store).await;
-    let counts = ok(store.counts().await);
-    for Count { definition, status, parked, sagas } in &counts {
-        let same = |row: &&SagaRow| {
-            row.definition == *definition && row.projection.status == *status && (row.projection.parked > 0) == *parked
-        };
-        assert_eq!(*sagas, rows.iter().filter(same).count() as u64, "{definition} {status:?} {parked}");
+    for (namespace, all) in [(None, 60), (Some("elsewhere"), 8), (Some("nowhere"), 0)] {
+        let namespace: Option<Namespace> = namespace.map(name);
+        let counts = ok(store.counts(namespace.clone()).await);
+        for Count { definition, status, parked, sagas } in &counts {
+            let same = |row: &&SagaRow| {
+                namespace.as_ref().is_none_or(|namespace| *namespace == row.namespace)
+                    && row.definition == *definition
+                    && row.projection.status == *status
+                    && (row.projection.parked > 0) == *parked
+            };
+            assert_eq!(*sagas, rows.iter().filter(same).count() as u64, "{definition} {status:?} {parked}");
+        }
+        assert_eq!(counts.iter().map(|count| count.sagas).sum::<u64>(), all);
     }
-    assert_eq!(counts.iter().map(|count| count.sagas).sum::<u64>(), 60);
 }
 
 /// Oldest first, whatever their status; each once, those that ended never.

@@ -172,10 +172,11 @@ impl Store for MemoryStore {
         })
     }
 
-    fn counts(&self) -> Stored<'_, Vec<Count>> {
-        self.ask(|all| {
+    fn counts(&self, namespace: Option<Namespace>) -> Stored<'_, Vec<Count>> {
+        self.ask(move |all| {
             let mut counts = BTreeMap::new();
-            for row in all.sagas.values() {
+            let own = |row: &&SagaRow| namespace.as_ref().is_none_or(|namespace| *namespace == row.namespace);
+            for row in all.sagas.values().filter(own) {
                 let kind = (row.definition.clone(), row.projection.status, row.projection.parked > 0);
                 *counts.entry(kind).or_insert(0) += 1;
             }
@@ -273,9 +274,11 @@ impl Store for MemoryStore {
 
 fn fits(filter: &Filter, row: &SagaRow) -> bool {
     let now = &row.projection;
-    filter.definition.as_ref().is_none_or(|definition| *definition == row.definition)
+    filter.namespace.as_ref().is_none_or(|namespace| *namespace == row.namespace)
+        && filter.definition.as_ref().is_none_or(|definition| *definition == row.definition)
         && filter.status.is_none_or(|status| status == now.status)
         && filter.parked.is_none_or(|parked| parked == (now.parked > 0))
         && filter.attention.is_none_or(|attention| attention == now.attention)
         && filter.key.as_ref().is_none_or(|key| *key == row.key)
+        && filter.from.is_none_or(|from| row.id >= from)
 }

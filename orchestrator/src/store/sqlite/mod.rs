@@ -116,8 +116,8 @@ impl Store for SqliteStore {
         Box::pin(async move { reads::list(&self.file.readers, &filter, before, limit).await })
     }
 
-    fn counts(&self) -> Stored<'_, Vec<Count>> {
-        Box::pin(reads::counts(&self.file.readers))
+    fn counts(&self, namespace: Option<Namespace>) -> Stored<'_, Vec<Count>> {
+        Box::pin(async move { reads::counts(&self.file.readers, namespace.as_ref()).await })
     }
 
     fn unfinished(&self, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>> {

@@ -160,8 +160,8 @@ pub(super) fn select_key(namespace: &Namespace, definition: &DefinitionName, key
         .take()
 }
 
-/// The index of a definition is by status first, so that it serves counts and both kinds of list: a list over all statuses
-/// takes a page of each and merges them.
+/// The index of a namespace and definition is by status first, so that it serves counts and both kinds of list: a list over all
+/// statuses takes a page of each and merges them.
 pub(super) async fn list(
     db: &DatabaseConnection, filter: &Filter, before: Option<SagaId>, limit: u32,
 ) -> Result<Vec<SagaRow>, StoreError> {
@@ -182,6 +182,13 @@ pub(super) fn select_page(
     filter: &Filter, status: Option<SagaStatus>, before: Option<SagaId>, limit: u32,
 ) -> SelectStatement {
     let mut select = select_sagas();
+    if let Some(namespace) = &filter.namespace {
+        // Without a definition the page is read in the order of ids: the plus keeps the planner from the namespace's index.
+        select.and_where(match filter.definition {
+            Some(_) => Expr::col("namespace").eq(namespace.as_str()),
+            None => Expr::cust_with_values("+namespace = ?", [namespace.as_str()]),
+        });
+    }
     if let Some(definition) = &filter.definition {
         select.and_where(Expr::col("definition").eq(definition.as_str()));
     }
@@ -197,19 +204,22 @@ pub(super) fn select_page(
     if let Some(key) = &filter.key {
         select.and_where(Expr::col("saga_key").eq(key.as_str()));
     }
+    if let Some(from) = filter.from {
+        select.and_where(Expr::col("id").gte(bytes(from)));
+    }
     if let Some(before) = before {
         select.and_where(Expr::col("id").lt(bytes(before)));
     }
     select.order_by("id", Order::Desc).limit(u64::from(limit)).take()
 }
 
-pub(super) async fn counts(db: &DatabaseConnection) -> Result<Vec<Count>, StoreError> {
+pub(super) async fn counts(db: &DatabaseConnection, namespace: Option<&Namespace>) -> Result<Vec<Count>, StoreError> {
     let mut counts: BTreeMap<(DefinitionName, SagaStatus), (u64, u64)> = BTreeMap::new();
-    for (name, status, sagas) in all(db, &select_counts(), count_row).await? {
+    for (name, status, sagas) in all(db, &select_counts(namespace), count_row).await? {
         counts.entry((name, status)).or_default().0 = sagas;
     }
     for (name, status, parked) in
-        all(db, &select_counts().and_where(Expr::cust("parked > 0")).take(), count_row).await?
+        all(db, &select_counts(namespace).and_where(Expr::cust("parked > 0")).take(), count_row).await?
     {
         counts.entry((name, status)).or_default().1 = parked;
     }
@@ -224,8 +234,12 @@ pub(super) async fn counts(db: &DatabaseConnection) -> Result<Vec<Count>, StoreE
     Ok(both.filter(|count| count.sagas > 0).collect())
 }
 
-pub(super) fn select_counts() -> SelectStatement {
-    Query::select()
+pub(super) fn select_counts(namespace: Option<&Namespace>) -> SelectStatement {
+    let mut select = Query::select();
+    if let Some(namespace) = namespace {
+        select.and_where(Expr::col("namespace").eq(namespace.as_str()));
+    }
+    select
         .columns(["definition", "status"])
         .expr(Func::count(Expr::col("definition")))
         .from("sagas")

@@ -219,7 +219,7 @@ async fn a_newer_schema_is_refused_with_both_versions() {
     store.file.writer.execute_raw(newer).await.unwrap();
     gone(store).await;
     let text = refusal(&dir, &file_in(&dir)).await;
-    insta::assert_snapshot!(text, @"the database has schema version 7 (m0007_shards), this program knows up to 2: run the newer program, or restore the backup from before the upgrade");
+    insta::assert_snapshot!(text, @"the database has schema version 7 (m0007_shards), this program knows up to 3: run the newer program, or restore the backup from before the upgrade");
 }
 
 #[tokio::test]
@@ -333,7 +333,11 @@ async fn no_statement_scans_a_table() {
     let definition = Some("chain".parse().unwrap());
     for (filter, status) in [
         (Filter::default(), Some(SagaStatus::Trying)),
-        (Filter { definition, ..Filter::default() }, Some(SagaStatus::Confirmed)),
+        (
+            Filter { namespace: Some("default".parse().unwrap()), definition, ..Filter::default() },
+            Some(SagaStatus::Confirmed),
+        ),
+        (Filter { from: Some(one[0]), ..Filter::default() }, None),
         (Filter { key: Some(key), ..Filter::default() }, None),
     ] {
         selects.push(reads::select_page(&filter, status, Some(one[0]), 10));
@@ -352,13 +356,26 @@ async fn no_statement_scans_a_table() {
 async fn lists_and_counts_walk_an_index() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(&dir).await;
-    let page = |filter: Filter| reads::select_page(&filter, None, None, 10).to_string(SqliteQueryBuilder);
-    let parked = plan(&store, &page(Filter { parked: Some(true), ..Filter::default() })).await;
-    insta::assert_snapshot!(parked, @"SCAN sagas USING INDEX sagas_parked");
-    let attention = plan(&store, &page(Filter { attention: Some(true), ..Filter::default() })).await;
-    insta::assert_snapshot!(attention, @"SCAN sagas USING INDEX sagas_attention");
-    let all = plan(&store, &page(Filter::default())).await;
-    insta::assert_snapshot!(all, @"SCAN sagas USING INDEX sqlite_autoindex_sagas_1");
-    let counts = plan(&store, &reads::select_counts().to_string(SqliteQueryBuilder)).await;
-    insta::assert_snapshot!(counts, @"SCAN sagas USING COVERING INDEX sagas_by_definition");
+    let namespace = Some("default".parse().unwrap());
+    let page = |filter: Filter| {
+        let own = Filter { namespace: namespace.clone(), ..filter.clone() };
+        let [all, own] =
+            [filter, own].map(|filter| reads::select_page(&filter, None, None, 10).to_string(SqliteQueryBuilder));
+        (all, own)
+    };
+    for (filter, expected) in [
+        (Filter { parked: Some(true), ..Filter::default() }, "SCAN sagas USING INDEX sagas_parked"),
+        (Filter { attention: Some(true), ..Filter::default() }, "SCAN sagas USING INDEX sagas_attention"),
+        (Filter::default(), "SCAN sagas USING INDEX sqlite_autoindex_sagas_1"),
+    ] {
+        let (all, own) = page(filter);
+        assert_eq!((plan(&store, &all).await.as_str(), plan(&store, &own).await.as_str()), (expected, expected));
+    }
+    let counts = plan(&store, &reads::select_counts(None).to_string(SqliteQueryBuilder)).await;
+    insta::assert_snapshot!(counts, @"
+    SCAN sagas USING COVERING INDEX sagas_of_namespace
+    USE TEMP B-TREE FOR GROUP BY
+    ");
+    let own = reads::select_counts(Some(&"default".parse().unwrap())).to_string(SqliteQueryBuilder);
+    insta::assert_snapshot!(plan(&store, &own).await, @"SEARCH sagas USING COVERING INDEX sagas_of_namespace (namespace=?)");
 }
