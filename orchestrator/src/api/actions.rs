@@ -4,7 +4,7 @@ use super::{
     App,
     fields::{Body, Parameters, Segment, missing},
     problem::Problem,
-    schema,
+    schema, terms,
     view::{ActedView, SignalView, StepView, offered},
 };
 use crate::{Snapshot, Until, nearest::hint, store::SagaRow};
@@ -102,7 +102,23 @@ pub(super) async fn resolve(State(app): State<App>, Segment(id): Segment, parame
     let action = action(&body)?;
     let (by, reason) = signed(&body)?;
     let row = app.saga(&id).await?;
+    if let Action::MarkDone(value) = &action {
+        check_reply(&app, &row, &step, value, "value")?;
+    }
     operate(&app, &row, step, action, by, reason).await
+}
+
+/// Refuses what the step could never have replied, and says so in the terms of JSON.
+fn check_reply(app: &App, row: &SagaRow, step: &StepInstance, reply: &Payload, name: &str) -> Result<(), Problem> {
+    let Some(graph) = running(app, row) else { return Ok(()) };
+    let Some(node) = graph.node(step) else { return Ok(()) };
+    if let Some(described) = graph.describe().step(node.name().as_str()) {
+        check_shape(&described.reply_schema, reply, name)?;
+    }
+    node.check_reply(reply).map_err(|why| {
+        let detail = format!("the {name} does not fit `{step}`: {}", terms::in_json(&why));
+        Problem::unprocessable("bad_value", detail).at(name)
+    })
 }
 
 fn step(body: &Body) -> Result<StepInstance, Problem> {
@@ -170,10 +186,8 @@ pub(super) async fn complete(
     let row = app.saga(&id).await?;
     let now = app.engine.wait(row.id, Until::Now).await?;
     has_step(&now, &step)?;
-    if let (Answer::Done(reply), Phase::Try, Some(graph)) = (&answer, phase, running(&app, &row))
-        && let Some(Err(why)) = graph.node(&step).map(|node| node.check_reply(reply))
-    {
-        return Err(Problem::unprocessable("bad_value", format!("the reply does not fit `{step}`: {why}")).at("reply"));
+    if let (Answer::Done(reply), Phase::Try) = (&answer, phase) {
+        check_reply(&app, &row, &step, reply, "reply")?;
     }
     let snapshot = app.engine.complete(row.id, step.clone(), phase, answer).await?;
     Ok(Json(acted(&app, &row, &snapshot, &step)))

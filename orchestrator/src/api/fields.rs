@@ -1,14 +1,19 @@
 //! What a caller sends, field by field: each asked for by name, and none left over.
 
-use super::{json, problem::Problem};
+use super::{json, problem::Problem, terms};
 use crate::nearest::hint;
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
-use std::{cell::RefCell, collections::BTreeMap, str::FromStr, time::Duration};
-use tercet_core::{BadName, Payload};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    str::FromStr,
+    time::{Duration, UNIX_EPOCH},
+};
+use tercet_core::{BadName, Millis, Payload};
 
 /// The longest body, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
@@ -84,8 +89,7 @@ impl Body {
     pub(super) fn optional<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, Problem> {
         match self.payload(name) {
             Some(value) if value.as_str() != "null" => value.parse().map(Some).map_err(|error| {
-                let text = error.to_string();
-                let why = text.rsplit_once(" at line ").map_or(text.as_str(), |(why, _)| why);
+                let why = terms::in_json(&error.to_string());
                 Problem::bad_request("bad_field", format!("`{name}` cannot be read: {why}")).at(name)
             }),
             _ => Ok(None),
@@ -173,6 +177,14 @@ impl Parameters {
 
     pub(super) fn flag(&self, name: &'static str) -> Result<Option<bool>, Problem> {
         self.value(name, "`true` or `false`", |text| text.parse().ok())
+    }
+
+    /// A moment, as the API writes it.
+    pub(super) fn moment(&self, name: &'static str) -> Result<Option<Millis>, Problem> {
+        self.value(name, "a moment, as in `2026-11-25T06:53:48Z`", |text| {
+            let since = humantime::parse_rfc3339_weak(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+            i64::try_from(since.as_millis()).ok().map(Millis)
+        })
     }
 
     /// A time, no longer than `most`.

@@ -15,6 +15,7 @@ mod sagas;
 mod schema;
 mod serving;
 mod starts;
+mod terms;
 pub mod view;
 mod words;
 

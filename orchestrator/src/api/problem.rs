@@ -1,6 +1,6 @@
 //! Problems (RFC 9457): every no of the API, each with a stable code, and text that says what would be right.
 
-use super::words;
+use super::{terms, words};
 use crate::{EngineError, store::StoreError};
 use axum::{
     Json,
@@ -167,7 +167,13 @@ impl From<EngineError> for Problem {
                 });
                 problem.choices = Some(choices);
             }
-            EngineError::BadInput { .. } => problem.field = Some("input".to_owned()),
+            EngineError::BadInput { definition, why } => {
+                problem.detail = shortened(format!("the input does not fit `{definition}`: {}", terms::in_json(&why)));
+                problem.field = Some("input".to_owned());
+            }
+            EngineError::BadValue { what, why } => {
+                problem.detail = shortened(format!("the value does not fit `{what}`: {}", terms::in_json(&why)));
+            }
             EngineError::UnknownSignal { .. } => problem.field = Some("signal".to_owned()),
             _ => {}
         }

@@ -2,6 +2,7 @@
 
 use super::{
     App,
+    definitions::known,
     drawing::{Drawing, Format},
     fields::{Parameters, Segment},
     problem::Problem,
@@ -9,19 +10,23 @@ use super::{
 };
 use crate::store::{Filter, SagaRow, SagaStatus};
 use axum::{Json, extract::State};
-use tercet_core::{Description, Graph, SagaId};
+use tercet_core::{DefinitionName, Description, Graph, Millis, SagaId};
 
 /// Sagas in a page, unless it is said otherwise, and at most.
 const PAGE: u32 = 50;
 const PAGE_MAX: u32 = 500;
 
 /// What a cursor begins with, so that it is not taken for an id.
-const CURSOR: &str = "before-";
+const CURSOR: &str = "after-";
 
 pub(super) async fn list(State(app): State<App>, parameters: Parameters) -> Result<Json<SagaPage>, Problem> {
     let status = |text: &str| SagaStatus::ALL.into_iter().find(|status| view::status(*status) == text);
     let form = "one of `trying`, `confirming`, `cancelling`, `confirmed`, `cancelled`";
+    let moment = |at: Millis| SagaId::first_at(u64::try_from(at.0).unwrap_or(0));
+    let started_before = parameters.moment("started_before")?.map(moment);
     let filter = Filter {
+        namespace: Some(app.engine.settings().namespace.clone()),
+        from: parameters.moment("started_from")?.map(moment),
         definition: parameters.name("definition")?,
         status: parameters.value("status", form, status)?,
         parked: parameters.flag("parked")?,
@@ -32,13 +37,25 @@ pub(super) async fn list(State(app): State<App>, parameters: Parameters) -> Resu
     let limit = parameters.value("limit", &form, |text| text.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n)))?;
     let limit = limit.unwrap_or(PAGE);
     let cursor = |text: &str| text.strip_prefix(CURSOR)?.parse::<SagaId>().ok();
-    let before = parameters.value("cursor", "the `next` of the page before", cursor)?;
+    let cursor = parameters.value("cursor", "the `next` of the page before", cursor)?;
     parameters.end()?;
+    let before = cursor.into_iter().chain(started_before).min();
+    let definition = filter.definition.clone();
     let rows = app.engine.store().list(filter, before, limit).await?;
+    if let (Some(name), true) = (definition, rows.is_empty()) {
+        is_known(&app, &name).await?;
+    }
     let full = rows.len() == limit as usize;
     let next = rows.last().filter(|_| full).map(|last| format!("{CURSOR}{}", last.id));
-    let own = |row: &SagaRow| row.namespace == app.engine.settings().namespace;
-    Ok(Json(SagaPage { sagas: rows.into_iter().filter(own).map(Into::into).collect(), next }))
+    Ok(Json(SagaPage { sagas: rows.into_iter().map(Into::into).collect(), next }))
+}
+
+/// Refuses the name of a definition that does not run here and of which there is no saga either: an empty page would hide a slip.
+async fn is_known(app: &App, name: &DefinitionName) -> Result<(), Problem> {
+    let Err(problem) = known(app.engine.registry(), name.as_str(), None) else { return Ok(()) };
+    let namespace = Some(app.engine.settings().namespace.clone());
+    let any = Filter { namespace, definition: Some(name.clone()), ..Filter::default() };
+    if app.engine.store().list(any, None, 1).await?.is_empty() { Err(problem) } else { Ok(()) }
 }
 
 pub(super) async fn one(

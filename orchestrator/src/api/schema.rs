@@ -1,7 +1,7 @@
 //! What a payload lacks and what it has too much, by its JSON schema. serde leaves unknown fields out without a word, and a field
 //! that is misspelt would be missed much later, elsewhere.
 
-use super::problem::Problem;
+use super::{problem::Problem, terms::range};
 use crate::nearest::hint;
 use serde_json::{Map, Value};
 
@@ -10,7 +10,8 @@ struct Walk<'a> {
     definitions: Option<&'a Value>,
 }
 
-/// Refuses a payload with an object that lacks a required field or has one that its schema does not know.
+/// Refuses a payload that is of another kind than its schema says, or has an object that lacks a required field or has one that its
+/// schema does not know.
 ///
 /// A part that its schema describes by alternatives is left to its type.
 ///
@@ -24,6 +25,11 @@ pub(super) fn check(schema: &Value, payload: &Value, name: &str) -> Result<(), P
 impl Walk<'_> {
     fn value(&self, schema: &Value, value: &Value, path: &str) -> Result<(), Problem> {
         let schema = self.followed(schema);
+        if let Some(expected) = misfit(schema, value) {
+            let code = if path.split(['.', '[']).next() == Some("input") { "bad_input" } else { "bad_value" };
+            let detail = format!("`{path}` must be {expected}, and is {}", shown(value));
+            return Err(Problem::unprocessable(code, detail).at(path));
+        }
         match value {
             Value::Object(fields) => self.object(schema, fields, path),
             Value::Array(items) => {
@@ -74,17 +80,67 @@ impl Walk<'_> {
     }
 
     fn kind(&self, schema: &Value) -> &'static str {
-        match self.followed(schema).get("type").and_then(Value::as_str) {
-            Some("integer") => "a whole number",
-            Some("number") => "a number",
-            Some("string") => "a text",
-            Some("boolean") => "true or false",
-            Some("array") => "a list",
-            Some("object") => "an object",
-            _ => "a value",
-        }
+        self.followed(schema).get("type").and_then(Value::as_str).map_or("a value", kind)
     }
 }
+
+fn kind(name: &str) -> &'static str {
+    match name {
+        "integer" => "a whole number",
+        "number" => "a number",
+        "string" => "a text",
+        "boolean" => "true or false",
+        "array" => "a list",
+        "object" => "an object",
+        "null" => "null",
+        _ => "a value",
+    }
+}
+
+/// What is expected, in words, if `value` is of another kind.
+fn misfit(schema: &Value, value: &Value) -> Option<String> {
+    let kinds: Vec<&str> = match schema.get("type")? {
+        Value::String(kind) => vec![kind],
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    let limits = schema.get("format").and_then(Value::as_str).and_then(range);
+    let within = |n: i128| limits.is_none_or(|(least, most)| (least..=most).contains(&n));
+    let fits = |kind: &&str| match (*kind, value) {
+        ("integer", Value::Number(n)) => {
+            n.as_i64().map(i128::from).or_else(|| n.as_u64().map(i128::from)).is_some_and(within)
+        }
+        ("number", Value::Number(_))
+        | ("string", Value::String(_))
+        | ("boolean", Value::Bool(_))
+        | ("array", Value::Array(_))
+        | ("object", Value::Object(_))
+        | ("null", Value::Null) => true,
+        _ => false,
+    };
+    if kinds.iter().any(fits) {
+        return None;
+    }
+    let words = |kind: &&str| match (*kind, limits) {
+        ("integer", Some((least, most))) => format!("a whole number from {least} to {most}"),
+        (other, _) => self::kind(other).to_owned(),
+    };
+    Some(kinds.iter().map(words).collect::<Vec<_>>().join(" or "))
+}
+
+/// A value, as an error quotes it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) if text.chars().count() <= SHOWN_MAX => format!("the text {value}"),
+        Value::String(_) => "a longer text".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
+
+/// The longest text that an error quotes, in characters.
+const SHOWN_MAX: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -150,6 +206,22 @@ mod tests {
     fn b49_a_missing_field_is_named_with_what_is_expected() {
         insta::assert_snapshot!(checked(&json!({"lines": [], "how": "Fast"})), @"400 input.id: `input.id` is missing: a whole number is expected ");
         insta::assert_snapshot!(checked(&json!({"id": 1, "lines": [{"sku": "a"}], "how": "Fast"})), @"400 input.lines[0].pcs: `input.lines[0].pcs` is missing: a whole number is expected ");
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_named_in_the_terms_of_json() {
+        let with = |field: &str, value: Value| {
+            let mut order = json!({"id": 1, "lines": [], "how": "Fast"});
+            order[field] = value;
+            checked(&order)
+        };
+        insta::assert_snapshot!(with("id", json!("7")), @r#"422 input.id: `input.id` must be a whole number from 0 to 18446744073709551615, and is the text "7" "#);
+        insta::assert_snapshot!(with("id", json!(-7)), @"422 input.id: `input.id` must be a whole number from 0 to 18446744073709551615, and is -7 ");
+        insta::assert_snapshot!(with("id", json!(0.5)), @"422 input.id: `input.id` must be a whole number from 0 to 18446744073709551615, and is 0.5 ");
+        insta::assert_snapshot!(with("note", json!(true)), @"422 input.note: `input.note` must be a text or null, and is true ");
+        insta::assert_snapshot!(with("lines", json!({})), @"422 input.lines: `input.lines` must be a list, and is an object ");
+        insta::assert_snapshot!(with("lines", json!([7])), @"422 input.lines[0]: `input.lines[0]` must be an object, and is 7 ");
+        insta::assert_snapshot!(checked(&json!([])), @"422 input: `input` must be an object, and is a list ");
     }
 
     #[test]

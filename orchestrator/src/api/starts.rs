@@ -51,6 +51,7 @@ pub(super) async fn start(
         reached: snapshot.reached,
         step: None,
         pending: Vec::new(),
+        parked: Vec::new(),
         output: None,
         aborted: None,
     };
@@ -147,6 +148,7 @@ fn tell(view: &mut StartedView, snapshot: &Snapshot, graph: &Graph, until: Optio
     let pending =
         |(step, at): (&StepInstance, &tercet_core::StepState)| Some((step.clone(), at.pending.as_ref()?.1.clone()));
     view.pending = state.steps.iter().filter_map(pending).collect();
+    view.parked = state.parked().map(|(step, why)| (step.clone(), why.to_string())).collect();
     if let Some(Until::Step(step)) = until {
         view.step = state.step(step).map(|at| StepView::new(step, at, offered(Some(graph), state, step)));
     }

@@ -8,8 +8,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, UNIX_EPOCH};
 use tercet_core::{
-    Choice, DefinitionName, Graph, Millis, Payload, Refusal, SagaId, SagaKey, SignalId, State, StepInstance, StepKind,
-    StepState, Verdict, choices, entry::Target,
+    Choice, DefinitionName, Graph, Life, Millis, Payload, Refusal, SagaId, SagaKey, SignalId, State, StepInstance,
+    StepKind, StepState, Verdict, choices, entry::Target,
 };
 
 /// A saga, as in a list.
@@ -73,6 +73,9 @@ pub struct SagaDetail {
     pub steps: Vec<StepView>,
     /// What it was told.
     pub signals: Vec<SignalView>,
+    /// What a person can do about the saga as a whole; what about a step stands there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Choice>,
     /// Why its journal cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
@@ -161,6 +164,9 @@ pub struct StartedView {
     /// Steps that were accepted and will be reported, with what is to be seen meanwhile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<(StepInstance, Payload)>,
+    /// Steps that wait for a person, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parked: Vec<(StepInstance, String)>,
     /// Its output, once confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
@@ -297,7 +303,7 @@ impl From<SagaRow> for SagaView {
 
 impl SagaDetail {
     pub(super) fn new(shown: Shown, graph: Option<&Graph>, timers: &[TimerRow]) -> Self {
-        let Shown { row, state, unreadable, .. } = shown;
+        let Shown { row, state, entries, unreadable } = shown;
         let gone = format!("{}; its journal is past its retention", status(row.projection.status));
         let unread = format!("{}; its journal cannot be read", status(row.projection.status));
         let says = match (&state, &unreadable) {
@@ -320,14 +326,25 @@ impl SagaDetail {
         Self {
             signals: signals.map(signal).collect(),
             says,
-            waits: state.as_ref().map_or_else(Vec::new, |state| words::waits(state, timers)),
+            waits: state.as_ref().map_or_else(Vec::new, |state| words::waits(state, timers, &entries)),
             next_wake: timers.iter().map(|timer| timer.due).min().or(row.projection.wakes).map(moment),
             input: state.as_ref().map(|state| state.begin.input.clone()),
             saga: row.into(),
             steps,
+            choices: state
+                .as_ref()
+                .filter(|state| graph.is_some() && may_cancel(state))
+                .map(|_| Choice::Cancel)
+                .into_iter()
+                .collect(),
             unreadable,
         }
     }
+}
+
+/// Whether a cancel would be taken: while nothing is decided, nor asked for already.
+fn may_cancel(state: &State) -> bool {
+    state.life == Life::Trying && state.abort.is_none()
 }
 
 /// What a person can do about a step; nothing while its definition does not run here.

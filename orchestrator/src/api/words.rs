@@ -3,7 +3,7 @@
 use super::view::{WaitView, moment};
 use crate::store::TimerRow;
 use tercet_core::{
-    Fact, Life, Millis, Phase, State, Status, StepInstance, StepState,
+    Entry, Fact, Life, Millis, Phase, State, Status, StepInstance, StepState,
     entry::{Evidence, Target},
     state::Next,
 };
@@ -45,15 +45,17 @@ pub(super) fn state(state: &State) -> String {
 }
 
 /// What each step waits for that is not at its end.
-pub(super) fn waits(state: &State, timers: &[TimerRow]) -> Vec<WaitView> {
+pub(super) fn waits(state: &State, timers: &[TimerRow], entries: &[Entry]) -> Vec<WaitView> {
     let wait = |(step, at): (&StepInstance, &StepState)| {
-        let (why, wakes) = wait(step, at, timers)?;
+        let (why, wakes) = wait(step, at, timers, entries)?;
         Some(WaitView { step: step.clone(), why, wakes: wakes.map(moment) })
     };
     state.steps.iter().filter_map(wait).collect()
 }
 
-fn wait(step: &StepInstance, at: &StepState, timers: &[TimerRow]) -> Option<(String, Option<Millis>)> {
+fn wait(
+    step: &StepInstance, at: &StepState, timers: &[TimerRow], entries: &[Entry],
+) -> Option<(String, Option<Millis>)> {
     if let Some(why) = &at.parked {
         return Some((format!("it waits for a person: {why}"), None));
     }
@@ -76,7 +78,7 @@ fn wait(step: &StepInstance, at: &StepState, timers: &[TimerRow]) -> Option<(Str
         return Some(match &effect.next {
             Next::Answer => (format!("attempt {newest} is out since {}", moment(at.asked)), None),
             Next::Attempt(due) => (format!("attempt {newest} was answered not now; the next one follows"), Some(*due)),
-            Next::Query { at, .. } => ("nobody knows what became of it: it is asked after".to_owned(), Some(*at)),
+            Next::Query { at, .. } => ("nobody knows what became of it: it is queried".to_owned(), Some(*at)),
             Next::Close(due) => ("its key is being closed".to_owned(), Some(*due)),
             Next::Nothing => ("only a report or a person can say what became of it".to_owned(), None),
         });
@@ -92,8 +94,21 @@ fn wait(step: &StepInstance, at: &StepState, timers: &[TimerRow]) -> Option<(Str
         Some(timer) => {
             (format!("{asked} was asked {} times without a definite answer", timer.attempt), Some(timer.due))
         }
-        None => (format!("{asked} was asked at {}, and has not answered", moment(at.asked)), None),
+        None => {
+            let since = since(entries, step, phase).unwrap_or(at.asked);
+            (format!("{asked} was asked at {}, and has not answered", moment(since)), None)
+        }
     })
+}
+
+/// When a step's confirm or cancel was asked for: a state keeps only when its try was.
+fn since(entries: &[Entry], step: &StepInstance, phase: Phase) -> Option<Millis> {
+    let asks = |fact: &Fact| match (phase, fact) {
+        (Phase::Confirm, Fact::Committed) => true,
+        (Phase::Cancel, Fact::Undoing { step: undone, .. }) => undone == step,
+        _ => false,
+    };
+    entries.iter().rev().find(|entry| entry.facts.iter().any(asks)).map(|entry| entry.at)
 }
 
 fn next_of(next: &Next) -> Option<Millis> {
@@ -136,7 +151,7 @@ fn step_fact(fact: &Fact) -> String {
         Fact::Done { step, .. } => format!("`{step}` is done"),
         Fact::Refused { step, refusal, .. } => format!("`{step}` is not done: {refusal}"),
         Fact::Pending { step, note, next, .. } => {
-            format!("`{step}` was accepted, and is to be reported: {note:?}{}", then(*next, "asked after"))
+            format!("`{step}` was accepted, and is to be reported: {note:?}{}", then(*next, "queried"))
         }
         Fact::GaveUp { step, attempts, why } => {
             format!("`{step}` was asked {attempts} times, and may have arrived: {why}")
@@ -168,22 +183,22 @@ fn step_fact(fact: &Fact) -> String {
 fn effect_fact(fact: &Fact) -> String {
     match fact {
         Fact::Unknown { step, why, next } => {
-            format!("nobody knows what became of `{step}`: {why}{}", then(*next, "asked after"))
+            format!("nobody knows what became of `{step}`: {why}{}", then(*next, "queried"))
         }
         Fact::NotNow { step, attempt, reason, next } => {
             format!("`{step}`: attempt {attempt} was answered not now: {reason}{}", then(*next, "the next"))
         }
         Fact::Doubted { step, attempt, refusal, next } => format!(
             "`{step}`: attempt {attempt} was refused while another is unanswered: {refusal}{}",
-            then(*next, "asked after")
+            then(*next, "queried")
         ),
-        Fact::Queried { step, answer, next } => format!("`{step}` was asked after: {answer}{}", then(*next, "again")),
+        Fact::Queried { step, answer, next } => format!("`{step}` was queried: {answer}{}", then(*next, "again")),
         Fact::Closing { step, why, next } => {
             format!("the key of `{step}` is being closed: {why}{}", then(*next, "asked"))
         }
         Fact::Fencing { step } => format!("the attempts of `{step}` are being fenced, before *not done* is believed"),
         Fact::Forced { step, next } => {
-            format!("`{step}` is held as not done without proof{}", then(*next, "asked after"))
+            format!("`{step}` is held as not done without proof{}", then(*next, "queried"))
         }
         Fact::Settled { step } => format!("`{step}` has proved not done"),
         Fact::Contradicted { step, evidence, undo } => {

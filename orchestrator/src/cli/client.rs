@@ -24,6 +24,8 @@ pub(super) struct Client {
     server: Url,
     token: Option<crate::secret::Secret>,
     name: &'static str,
+    /// What a suggested command ends with, to reach the same node.
+    server_flag: String,
 }
 
 /// A request's body: values go as they were typed, so that the node sees what is wrong with them.
@@ -56,15 +58,17 @@ impl Answer {
 }
 
 impl Client {
-    pub(super) fn new(config: &Config, name: &'static str) -> Result<Self, Failure> {
+    /// `given` is whether the node was named by a flag: a suggested command must name it then, too.
+    pub(super) fn new(config: &Config, name: &'static str, given: bool) -> Result<Self, Failure> {
         let http = Http::builder().connect_timeout(CONNECT_MAX).no_proxy().build()?;
         let server = Url::parse(&config.server).map_err(|_| Failure::usage("`server` is no address"))?;
-        Ok(Self { http, server, token: config.token.clone(), name })
+        let server_flag = if given { format!(" --server {}", config.server) } else { String::new() };
+        Ok(Self { http, server, token: config.token.clone(), name, server_flag })
     }
 
-    /// The command's name, for what is suggested.
-    pub(super) fn name(&self) -> &'static str {
-        self.name
+    /// A command to suggest, against the same node.
+    pub(super) fn command(&self, rest: &str) -> String {
+        format!("{} {rest}{}", self.name, self.server_flag)
     }
 
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Answer, Failure> {

@@ -53,7 +53,7 @@ pub(super) fn run(command: Command, registry: &Registry, form: Form) -> Result<E
     match command {
         Command::List => {
             let head = ["name", "version", "steps", "fingerprint"];
-            output::rows(form.plain()?, &views(registry), head, |view| {
+            output::rows(form.plain()?, &views(registry), "there is no definition", head, |view| {
                 let short = view.fingerprint.chars().take(12).collect();
                 [view.name.to_string(), view.version.to_string(), view.steps.to_string(), short]
             })?;
@@ -123,7 +123,13 @@ fn lint(every: &Every, registry: &Registry, output: Output) -> Result<ExitCode, 
     };
     let all: Vec<Note> = graphs.iter().flat_map(|graph| notes(graph)).collect();
     let head = ["definition", "step", "finding", "what", "what to do"];
-    output::rows(output, &all, head, |note| {
+    let names: Vec<_> = graphs.iter().map(|graph| format!("{} {}", graph.name(), graph.version())).collect();
+    let none = format!(
+        "nothing to say: {} {} as they should be",
+        names.join(", "),
+        if names.len() == 1 { "is" } else { "are" }
+    );
+    output::rows(output, &all, &none, head, |note| {
         [
             note.definition.clone(),
             note.step.clone().unwrap_or_default(),

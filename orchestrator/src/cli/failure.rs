@@ -27,7 +27,17 @@ pub enum Exit {
     Unavailable = 5,
     /// The caller may not.
     NotAllowed = 6,
+    /// The saga that was waited for is cancelled, or is being undone.
+    Cancelled = 7,
+    /// The saga that was waited for stands in front of a person.
+    Parked = 8,
+    /// What was waited for did not come in time; it goes on.
+    NotYet = 9,
 }
+
+/// The exit codes, as the help and the README list them.
+pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 anything else, 2 called wrongly, 3 not found, 4 conflict, 5 unavailable, \
+     6 not allowed; of `saga start --wait`: 7 cancelled, 8 parked in front of a person, 9 not there yet";
 
 impl Failure {
     /// A failure of that kind.

@@ -143,6 +143,7 @@ impl Tercet {
             .about("Sagas in three verbs: try, confirm, cancel")
             .subcommand_required(true)
             .arg_required_else_help(true)
+            .after_help(failure::EXIT_CODES)
             .subcommand(dev)
             .subcommand(Place::augment_args(Command::new("serve")).about("Run a node on a migrated database"))
             .subcommand(saga::Command::augment_subcommands(saga).subcommand_required(true).arg_required_else_help(true))
@@ -181,11 +182,17 @@ impl Tercet {
         if ["dev", "serve"].contains(&command) {
             flags.extend(Place::from_arg_matches(inner)?.flags());
         }
-        let config = Config::load(&Sources::of_process(global.config, flags))?;
+        let is_demo = self.is_demo(command, inner);
+        let mut sources = Sources::of_process(global.config, flags);
+        if is_demo {
+            // Its misfortunes are what it is about: a warning of each would drown what it shows.
+            sources.defaults.push(("log.filter", "error"));
+        }
+        let config = Config::load(&sources)?;
         logs::begin(&config.log);
         match command {
             "saga" => {
-                let client = Client::new(&config, self.name)?;
+                let client = Client::new(&config, self.name, global.server.is_some())?;
                 saga::run(saga::Command::from_arg_matches(inner)?, &client, form).await
             }
             "migrate" => migrate(&config, form.plain()?).await,
@@ -193,12 +200,16 @@ impl Tercet {
         }
     }
 
+    fn is_demo(&self, command: &str, inner: &ArgMatches) -> bool {
+        command == "dev" && self.demo.is_some() && inner.get_flag("demo")
+    }
+
     /// What runs in this process.
     async fn here(
         self, command: &str, inner: &ArgMatches, config: Config, output: Output,
     ) -> Result<ExitCode, Failure> {
+        let is_demo = self.is_demo(command, inner);
         let context = Context { config, output, registry: self.registry? };
-        let is_demo = command == "dev" && self.demo.is_some() && inner.get_flag("demo");
         let mut extras = self.commands.into_iter();
         match (command, self.demo.filter(|_| is_demo)) {
             (_, Some(demo)) => (demo.run)(inner, context)?.await,
@@ -310,9 +321,10 @@ async fn dev(context: &Context, hosting: Option<Hosting>, name: &str) -> Result<
     line(format!("running  {}", if names.is_empty() { "no definition yet".to_owned() } else { names.join(", ") }));
     line(format!("data     {}", context.config.data.display()));
     line(format!("API      http://{}", node.address().unwrap_or(context.config.listen)));
-    line(format!("try      {name} saga start {first} --key try-1 --input '{{…}}' --wait tried"));
+    let there = node.server_flag();
+    line(format!("try      {name} saga start {first} --key try-1 --input '{{…}}' --wait tried{there}"));
     line(format!(
-        "         {name} saga list; {name} definition graph {first}; Ctrl-C stops, and the next start goes on"
+        "         {name} saga list{there}; {name} definition graph {first}; Ctrl-C stops, and the next start goes on"
     ));
     node.until_stopped().await?;
     Ok(ExitCode::SUCCESS)

@@ -53,12 +53,12 @@ pub(super) fn line(text: impl std::fmt::Display) {
     drop(writeln!(anstream::stdout(), "{text}"));
 }
 
-/// Prints `rows` as a table, or each as JSON.
+/// Prints `rows` as a table (`none` when there are none), or each as JSON.
 pub(super) fn rows<T: Serialize, const N: usize>(
-    output: Output, rows: &[T], head: [&str; N], cells: impl Fn(&T) -> [String; N],
+    output: Output, rows: &[T], none: &str, head: [&str; N], cells: impl Fn(&T) -> [String; N],
 ) -> Result<(), Failure> {
     match output {
-        Output::Table if rows.is_empty() => line("none"),
+        Output::Table if rows.is_empty() => line(none),
         Output::Table => line(table(head, rows.iter().map(cells))),
         Output::Json => line(serde_json::to_string(rows)?),
         Output::Jsonl => {

@@ -2,7 +2,7 @@
 
 use super::{
     Failure,
-    client::Answer,
+    client::{Answer, Client},
     output::{Output, brief, line, table},
 };
 use crate::api::view::{ActedView, EntryView, History, SagaDetail, StartedView, StepView};
@@ -29,6 +29,10 @@ pub(super) fn started(view: &StartedView, waited: Option<&str>) {
     if let Some(step) = view.step.as_ref().filter(|step| step.pending.is_none()) {
         line(format!("`{}` is {}{}", step.step, step.status, outcome(step)));
     }
+    let told = view.step.as_ref().map(|step| &step.step);
+    for (step, why) in view.parked.iter().filter(|(step, _)| Some(step) != told) {
+        line(format!("`{step}` waits for a person: {why}"));
+    }
     for (step, note) in &view.pending {
         line(format!("`{step}` is pending: {}", brief(note.as_str(), VALUE_MAX)));
     }
@@ -36,7 +40,8 @@ pub(super) fn started(view: &StartedView, waited: Option<&str>) {
         line(format!("output: {}", brief(output.as_str(), VALUE_MAX)));
     }
     if let Some(why) = &view.aborted {
-        line(format!("it aborts: {why}"));
+        let verb = if view.status.as_deref() == Some("cancelled") { "it was undone" } else { "it is being undone" };
+        line(format!("{verb}: {why}"));
     }
 }
 
@@ -66,7 +71,7 @@ pub(super) fn acted(view: &ActedView) {
     }
 }
 
-pub(super) fn saga(detail: &SagaDetail, tree: Option<&str>, command: &str) {
+pub(super) fn saga(detail: &SagaDetail, tree: Option<&str>, client: &Client) {
     let saga = &detail.saga;
     line(format!("{} {}  {}", saga.definition, saga.version, saga.id));
     line(format!("key       {}", saga.key));
@@ -76,8 +81,10 @@ pub(super) fn saga(detail: &SagaDetail, tree: Option<&str>, command: &str) {
     if let Some((parent, step)) = &saga.parent {
         line(format!("parent    {parent}, its step `{step}`"));
     }
-    if let Some(wakes) = &detail.next_wake {
-        line(format!("wakes     {}", from_now(wakes)));
+    match &detail.next_wake {
+        Some(wakes) => line(format!("wakes     {}", from_now(wakes))),
+        None if !detail.waits.is_empty() => line("wakes     by an answer, a signal or a person; by no timer"),
+        None => {}
     }
     if let Some(why) = &detail.unreadable {
         line(format!("journal   cannot be read: {why}"));
@@ -88,7 +95,7 @@ pub(super) fn saga(detail: &SagaDetail, tree: Option<&str>, command: &str) {
         }
     }
     waits(detail);
-    offers(detail, command);
+    offers(detail, client);
     let flagged: Vec<_> = detail.steps.iter().filter_map(|step| Some((step, step.attention.as_ref()?))).collect();
     section("attention", flagged.iter().map(|(step, why)| format!("`{}`: {why}", step.step)));
     if let Some(tree) = tree {
@@ -116,33 +123,34 @@ fn waits(detail: &SagaDetail) {
     section("waits for", detail.waits.iter().map(wait));
 }
 
-/// Every command that is offered now: first for what waits for a person.
-fn offers(detail: &SagaDetail, command: &str) {
+/// Every command that is offered now: first for what waits for a person, last for the saga as a whole.
+fn offers(detail: &SagaDetail, client: &Client) {
     let mut offering: Vec<_> = detail.steps.iter().filter(|step| !step.choices.is_empty()).collect();
     offering.sort_by_key(|step| step.parked.is_none());
+    let id = detail.saga.id;
+    let of_saga = detail.choices.iter().map(|choice| offer(client, &id.to_string(), "", *choice));
     let lines = offering.into_iter().flat_map(|step| {
-        let id = detail.saga.id;
         let title = format!(
             "`{}`{}",
             step.step,
             step.parked.as_ref().map_or(String::new(), |why| format!(" is parked: {why}"))
         );
-        let offer =
-            move |choice: &Choice| format!("  {}", offer(command, &id.to_string(), step.step.as_str(), *choice));
-        std::iter::once(title).chain(step.choices.iter().map(offer)).collect::<Vec<_>>()
+        let offer = |choice: &Choice| format!("  {}", offer(client, &id.to_string(), step.step.as_str(), *choice));
+        let of_step = step.choices.iter().filter(|choice| **choice != Choice::Cancel);
+        std::iter::once(title).chain(of_step.map(offer)).collect::<Vec<_>>()
     });
-    section("you can", lines);
+    section("you can", lines.chain(of_saga));
 }
 
-fn offer(command: &str, saga: &str, step: &str, choice: Choice) -> String {
-    let resolve = |how: &str| format!("{command} saga resolve {saga} --step '{step}' {how} --reason WHY");
+fn offer(client: &Client, saga: &str, step: &str, choice: Choice) -> String {
+    let resolve = |how: &str| client.command(&format!("saga resolve {saga} --step '{step}' {how} --reason WHY"));
     match choice {
-        Choice::RetryNow => format!("{command} saga retry {saga} --step '{step}' --reason WHY"),
+        Choice::RetryNow => client.command(&format!("saga retry {saga} --step '{step}' --reason WHY")),
         Choice::QueryNow => resolve("--query"),
         Choice::Close => resolve("--close"),
         Choice::MarkDone => resolve("--done REPLY"),
         Choice::MarkNotDone => resolve("--not-done"),
-        Choice::Cancel => format!("{command} saga cancel {saga} --reason WHY"),
+        Choice::Cancel => client.command(&format!("saga cancel {saga} --reason WHY")),
     }
 }
 

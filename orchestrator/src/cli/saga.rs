@@ -1,7 +1,7 @@
 //! `saga …`: start, look at and operate sagas of a running node.
 
 use super::{
-    Failure,
+    Exit, Failure,
     client::{Answer, Client, Fields},
     output::{self, Form, Output, brief, line},
     page, progress,
@@ -50,7 +50,8 @@ pub(super) struct Start {
     /// The definition's version, if not its newest
     #[arg(long)]
     version: Option<u32>,
-    /// Wait until it is `tried`, at its `end`, or a step is done
+    /// Wait until it is `tried`, at its `end`, or a step is done; exit code 7 when it is cancelled, 8 when it is parked, 9 when the
+    /// limit passes first
     #[arg(long, value_name = "tried|end|STEP")]
     wait: Option<String>,
     /// How long to wait at most
@@ -61,10 +62,10 @@ pub(super) struct Start {
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Of this definition
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     definition: Option<String>,
-    /// In this status: trying, confirming, cancelling, confirmed, cancelled
-    #[arg(long)]
+    /// In this status
+    #[arg(long, visible_alias = "state", value_parser = STATUSES)]
     status: Option<String>,
     /// With a step that waits for a person
     #[arg(long)]
@@ -75,12 +76,37 @@ pub(super) struct List {
     /// Under this key
     #[arg(long)]
     key: Option<String>,
-    /// At most so many
-    #[arg(long)]
+    /// Started at this moment or later: 2026-11-25T06:53:48Z, or how long ago, as in 2h
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    since: Option<String>,
+    /// Started before this moment
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    until: Option<String>,
+    /// At most so many; 50 if it is not said
+    #[arg(long, value_name = "N")]
     limit: Option<u32>,
-    /// Go on where the page before ended
-    #[arg(long)]
-    cursor: Option<String>,
+    /// Go on behind the page that ended with this
+    #[arg(long, visible_alias = "cursor", value_name = "CURSOR")]
+    after: Option<String>,
+    /// Every page
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+}
+
+const STATUSES: [&str; 5] = ["trying", "confirming", "cancelling", "confirmed", "cancelled"];
+
+/// Sagas in a page, where every page is asked for.
+const PAGE_OF_ALL: u32 = 500;
+
+/// A moment, or how long ago it is, as the API takes it.
+fn moment(text: &str) -> Result<String, String> {
+    let at = match humantime::parse_duration(text) {
+        Ok(ago) => std::time::SystemTime::now().checked_sub(ago),
+        Err(_) => humantime::parse_rfc3339_weak(text).ok(),
+    };
+    let at = at.filter(|at| *at >= std::time::UNIX_EPOCH);
+    let at = at.ok_or("give a moment, as in 2026-11-25T06:53:48Z, or how long ago, as in 2h or 3 days")?;
+    Ok(humantime::format_rfc3339_millis(at).to_string())
 }
 
 #[derive(Debug, Args)]
@@ -162,7 +188,7 @@ pub(super) struct Resolve {
 
 pub(super) async fn run(command: Command, client: &Client, form: Form) -> Result<ExitCode, Failure> {
     match command {
-        Command::Start(start) => run_start(start, client, form.plain()?).await?,
+        Command::Start(start) => return run_start(start, client, form.plain()?).await,
         Command::List(list) => run_list(list, client, form.plain()?).await?,
         Command::Show(named) => run_show(&named.saga, client, form).await?,
         Command::History(named) => {
@@ -188,7 +214,7 @@ pub(super) async fn run(command: Command, client: &Client, form: Form) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run_start(start: Start, client: &Client, output: Output) -> Result<(), Failure> {
+async fn run_start(start: Start, client: &Client, output: Output) -> Result<ExitCode, Failure> {
     let body = Fields::default().with("definition", &start.definition)?.with("key", &start.key)?;
     let body = body.raw("input", value(&start.input)?).with("version", &start.version)?;
     let mut query = Vec::new();
@@ -198,11 +224,24 @@ async fn run_start(start: Start, client: &Client, output: Output) -> Result<(), 
     let wait = start.wait.as_ref().map_or(Duration::ZERO, |_| start.limit);
     let sent = client.post(&["sagas"], &query, &body, wait);
     let answer = progress::during(format!("{} `{}` is under way", start.definition, start.key), sent).await?;
+    let started: StartedView = answer.read()?;
     match output {
-        Output::Table => page::started(&answer.read::<StartedView>()?, start.wait.as_deref()),
+        Output::Table => page::started(&started, start.wait.as_deref()),
         Output::Json | Output::Jsonl => line(answer.0),
     }
-    Ok(())
+    Ok(start.wait.map_or(ExitCode::SUCCESS, |_| waited(&started)))
+}
+
+/// How a start ends that waited: a script must not take a cancelled saga for one that went well.
+fn waited(started: &StartedView) -> ExitCode {
+    if started.aborted.is_some() {
+        return Exit::Cancelled.into();
+    }
+    match (started.parked.is_empty(), started.reached) {
+        (false, _) => Exit::Parked.into(),
+        (true, false) => Exit::NotYet.into(),
+        (true, true) => ExitCode::SUCCESS,
+    }
 }
 
 async fn run_list(list: List, client: &Client, output: Output) -> Result<(), Failure> {
@@ -213,30 +252,55 @@ async fn run_list(list: List, client: &Client, output: Output) -> Result<(), Fai
         ("parked", list.parked.then(|| "true".to_owned())),
         ("attention", list.attention.then(|| "true".to_owned())),
         ("key", list.key),
-        ("limit", list.limit.map(|limit| limit.to_string())),
-        ("cursor", list.cursor),
+        ("started_from", list.since),
+        ("started_before", list.until),
+        ("limit", list.limit.or(list.all.then_some(PAGE_OF_ALL)).map(|limit| limit.to_string())),
     ];
     query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    let answer = client.get(&["sagas"], &query).await?;
+    let page = if list.all {
+        every_page(&query, list.after, client).await?
+    } else {
+        a_page(&query, list.after.as_deref(), client).await?
+    };
     if output == Output::Json {
-        line(answer.0);
+        line(serde_json::to_string(&page)?);
         return Ok(());
     }
-    let page: SagaPage = answer.read()?;
     let flags = |saga: &SagaView| match (saga.parked, saga.attention) {
         (0, false) => String::new(),
         (0, true) => "attention".to_owned(),
         (parked, false) => format!("{parked} parked"),
         (parked, true) => format!("{parked} parked, attention"),
     };
-    output::rows(output, &page.sagas, ["id", "definition", "key", "status", "waits", "started"], |saga| {
+    let none = if query.is_empty() { "there is no saga yet" } else { "no saga fits" };
+    output::rows(output, &page.sagas, none, ["id", "definition", "key", "status", "waits", "started"], |saga| {
         let (definition, key) = (format!("{} {}", saga.definition, saga.version), brief(saga.key.as_str(), 40));
         [saga.id.to_string(), definition, key, saga.status.clone(), flags(saga), saga.started.clone()]
     })?;
     if let (Output::Table, Some(next)) = (output, &page.next) {
-        line(format!("more: --cursor {next}"));
+        line(format!("more: --after {next}"));
     }
     Ok(())
+}
+
+async fn a_page(query: &[(&str, String)], after: Option<&str>, client: &Client) -> Result<SagaPage, Failure> {
+    let cursor = after.map(|after| ("cursor", after.to_owned()));
+    let query: Vec<_> = query.iter().cloned().chain(cursor).collect();
+    client.get(&["sagas"], &query).await?.read()
+}
+
+/// Every page from `after` on, as one.
+async fn every_page(query: &[(&str, String)], mut after: Option<String>, client: &Client) -> Result<SagaPage, Failure> {
+    let mut all = SagaPage { sagas: Vec::new(), next: None };
+    loop {
+        let so_far = format!("{} sagas so far", all.sagas.len());
+        let page = progress::during(so_far, a_page(query, after.as_deref(), client)).await?;
+        all.sagas.extend(page.sagas);
+        after = page.next;
+        if after.is_none() {
+            return Ok(all);
+        }
+    }
 }
 
 async fn run_show(saga: &str, client: &Client, form: Form) -> Result<(), Failure> {
@@ -259,7 +323,7 @@ async fn run_show(saga: &str, client: &Client, form: Form) -> Result<(), Failure
     }
     let tree = client.get(&["sagas", &saga, "graph"], &graph("tree")).await;
     let tree = tree.ok().map(|Answer(tree)| tree);
-    page::saga(&answer.read()?, tree.as_deref(), client.name());
+    page::saga(&answer.read()?, tree.as_deref(), client);
     Ok(())
 }
 
@@ -292,7 +356,7 @@ async fn only_step(client: &Client, saga: &str) -> Result<String, Failure> {
         [only] => Ok(only.clone()),
         [] => {
             let text = format!("no step of saga {saga} can be retried now: it is {}", detail.says);
-            Err(Failure::new(super::Exit::Conflict, text))
+            Err(Failure::new(Exit::Conflict, text))
         }
         several => {
             Err(Failure::usage(format!("several steps can be retried: name one with --step: {}", several.join(", "))))

@@ -13,8 +13,8 @@ fn dev_says_in_five_lines_what_runs_and_what_to_try() {
     running  quick, stuck, trip, visit
     data     tercet.db
     API      http://<address>
-    try      toy saga start quick --key try-1 --input '{…}' --wait tried
-             toy saga list; toy definition graph quick; Ctrl-C stops, and the next start goes on
+    try      toy saga start quick --key try-1 --input '{…}' --wait tried --server http://<address>
+             toy saga list --server http://<address>; toy definition graph quick; Ctrl-C stops, and the next start goes on
     ");
     assert_eq!(node.end(), (Some(0), String::new()));
 }
@@ -28,11 +28,11 @@ fn serve_needs_a_migrated_database() {
     ");
     assert_snapshot!(place.run(&["migrate"]), @"
     exit 0
-    tercet.db is at schema version 2
+    tercet.db is at schema version 3
     ");
     assert_snapshot!(place.run(&["migrate", "-o", "json"]), @r#"
     exit 0
-    {"database":"tercet.db","schema":2}
+    {"database":"tercet.db","schema":3}
     "#);
     place.write("text.db", "this is no database, and long enough to be seen as such");
     assert_snapshot!(place.run(&["serve", "--listen", "127.0.0.1:0", "--data", "text.db"]), @"
@@ -110,5 +110,5 @@ fn a_token_is_needed_and_never_shown() {
     error: this node asks for a token: set TERCET_HTTP__TOKEN to its `http.token`
     ");
     said.push_str(&node.end().1);
-    assert!(said.contains("none") && !said.contains(CANARY), "{said}");
+    assert!(said.contains("there is no saga yet") && !said.contains(CANARY), "{said}");
 }

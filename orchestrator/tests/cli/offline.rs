@@ -49,6 +49,9 @@ fn help_names_every_command() {
 
       -V, --version
               Print version
+
+    Exit codes: 0 done, 1 anything else, 2 called wrongly, 3 not found, 4 conflict, 5 unavailable, 6 not
+    allowed; of `saga start --wait`: 7 cancelled, 8 parked in front of a person, 9 not there yet
     ");
 }
 
@@ -166,7 +169,7 @@ fn definitions_are_looked_at_without_a_node() {
     ");
     assert_snapshot!(place.run(&["definition", "lint"]), @"
     exit 0
-    none
+    nothing to say: quick 1, stuck 1, trip 1, trip 2, visit 1 are as they should be
     ");
     let json = place.run(&["definition", "list", "-o", "jsonl"]);
     assert!(json.code == 0 && json.out.lines().count() == 5 && json.out.lines().all(|line| line.starts_with('{')));
@@ -174,8 +177,47 @@ fn definitions_are_looked_at_without_a_node() {
 
 #[test]
 fn completions_are_a_script() {
-    let ended = Place::new().run(&["completions", "bash"]);
-    assert!(ended.code == 0 && ended.out.contains("_toy()") && ended.out.contains("resolve"), "{ended}");
+    let place = Place::new();
+    for (shell, shown) in [("bash", "_toy()"), ("zsh", "#compdef toy"), ("fish", "complete -c toy")] {
+        let ended = place.run(&["completions", shell]);
+        let words = ["resolve", "parked", "cancelling", shown];
+        assert!(ended.code == 0 && words.iter().all(|word| ended.out.contains(word)), "{ended}");
+    }
+    assert_snapshot!(place.run(&["completions", "tcsh"]), @"
+    exit 2
+    error: invalid value 'tcsh' for '<shell>'
+      [possible values: bash, elvish, fish, powershell, zsh]
+
+      tip: a similar value exists: 'zsh'
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn filters_that_cannot_be_are_exit_2() {
+    let place = Place::new();
+    assert_snapshot!(place.run(&["saga", "list", "--state", "done"]), @"
+    exit 2
+    error: invalid value 'done' for '--status <STATUS>'
+      [possible values: trying, confirming, cancelling, confirmed, cancelled]
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(place.run(&["saga", "list", "--since", "yesterday"]), @"
+    exit 2
+    error: invalid value 'yesterday' for '--since <WHEN>': give a moment, as in 2026-11-25T06:53:48Z, or how long ago, as in 2h or 3 days
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(place.run(&["saga", "list", "--all", "--limit", "7"]), @"
+    exit 2
+    error: the argument '--all' cannot be used with '--limit <N>'
+
+    Usage: toy saga list --all
+
+    For more information, try '--help'.
+    ");
 }
 
 #[test]
@@ -188,7 +230,7 @@ fn a_projects_own_command_runs() {
 
 #[test]
 fn a_demo_runs_on_a_database_that_it_makes() {
-    assert_snapshot!(Place::new().run(&["dev", "--demo", "--sagas", "2", "--log", "warn"]), @"
+    assert_snapshot!(Place::new().run(&["dev", "--demo", "--sagas", "2"]), @"
     exit 0
     2 sagas ended
     ");

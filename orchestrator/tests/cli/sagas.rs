@@ -48,17 +48,79 @@ fn a_start_says_how_far_it_came() {
     `pay` is pending: {"link":"https://pay.example/14C"}
     "#);
     assert_snapshot!(table.run(&["saga", "start", "trip", "--key", "c", "--input", r#"{"traveller": "A", "seats": 10}"#, "--wait", "end", "--limit", "60s"]), @"
-    exit 0
+    exit 7
     trip `c` started: <id>
     it is cancelled
-    it aborts: `seat` was refused: no_seats: there are nine at most
+    it was undone: `seat` was refused: no_seats: there are nine at most
     ");
     assert_snapshot!(table.run(&["saga", "start", "visit", "--key", "d", "--input", INPUT, "--wait", "end", "--limit", "0s"]), @"
-    exit 0
+    exit 9
     visit `d` started: <id>
     it is trying
     its end is not there yet; it goes on
     ");
+}
+
+#[test]
+fn a_start_that_waits_for_a_parked_saga_says_so_to_people_and_scripts() {
+    let table = Table::set();
+    assert_snapshot!(table.start("stuck", "a", "tell"), @"
+    exit 8
+    stuck `a` started: <id>
+    it is confirming
+    `tell` is asked, and parked: its try was refused: no_such_address: nobody lives there
+    ");
+    assert_snapshot!(table.run(&["saga", "start", "stuck", "--key", "a", "--input", INPUT, "--wait", "end", "--limit", "0s"]), @"
+    exit 8
+    stuck `a` was started before, with the same input: <id>
+    it is confirming
+    its end is not there yet; it goes on
+    `tell` waits for a person: its try was refused: no_such_address: nobody lives there
+    ");
+    let json = table.run(&["saga", "start", "stuck", "--key", "a", "--input", INPUT, "--wait", "tell", "-o", "json"]);
+    assert!(json.code == 8 && json.out.contains("nobody lives there"), "{json}");
+    let unheard = table.run(&["saga", "start", "stuck", "--key", "a", "--input", INPUT]);
+    assert_eq!(unheard.code, 0, "who does not wait hears nothing of it: {unheard}");
+}
+
+#[test]
+fn a_list_of_a_definition_that_is_not_known_is_exit_3() {
+    let table = Table::set();
+    assert_snapshot!(table.run(&["saga", "list", "--definition", "quikc"]), @"
+    exit 3
+    error: no definition `quikc` is known here; did you mean `quick`? known are: quick, stuck, trip, visit
+    ");
+    assert_snapshot!(table.run(&["saga", "list", "--definition", "quick"]), @"
+    exit 0
+    no saga fits
+    ");
+}
+
+#[test]
+fn a_list_is_filtered_and_paged_to_its_end() {
+    let table = Table::set();
+    for key in ["a", "b", "c"] {
+        assert_eq!(table.start("quick", key, "end").code, 0);
+    }
+    assert_eq!(table.start("stuck", "d", "tell").code, 8);
+    let keys = |arguments: &[&str]| -> String {
+        let out = table.run(&[&["saga", "list", "-o", "jsonl"], arguments].concat()).out;
+        let key =
+            |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["key"].as_str().unwrap().to_owned();
+        out.lines().map(key).collect()
+    };
+    assert_eq!(keys(&[]), "dcba");
+    assert_eq!(keys(&["--state", "confirmed"]), "cba");
+    assert_eq!(keys(&["--parked"]), "d");
+    assert_eq!(keys(&["--attention"]), "");
+    assert_eq!(keys(&["--definition", "quick", "--key", "b"]), "b");
+    assert_eq!(keys(&["--since", "1h"]), "dcba");
+    assert_eq!(keys(&["--until", "1h"]), "");
+    assert_eq!(keys(&["--since", "2026-01-01T00:00:00Z", "--all"]), "dcba");
+    let page = table.place.printed(&["saga", "list", "--limit", "2", "-o", "json", "--server", &table.node.server]);
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    assert_eq!(keys(&["--after", page["next"].as_str().unwrap()]), "ba");
+    assert_eq!(keys(&["--all", "--after", page["next"].as_str().unwrap()]), "ba");
 }
 
 #[test]
@@ -79,11 +141,11 @@ fn b49_an_input_with_a_field_too_few_or_too_many_is_exit_2() {
     ");
     assert_snapshot!(start(r#"{"traveller": "Ada", "seats": -1}"#), @"
     exit 2
-    error: the input does not fit `quick`: seats: invalid value: integer `-1`, expected u32 at line 1 column 32
+    error: `input.seats` must be a whole number from 0 to 4294967295, and is -1
     ");
     assert_snapshot!(table.run(&["saga", "list"]), @"
     exit 0
-    none
+    there is no saga yet
     ");
 }
 
@@ -121,7 +183,7 @@ fn a_taken_key_is_exit_4_and_an_unknown_saga_exit_3() {
 #[test]
 fn a_parked_saga_shows_what_can_be_done_and_does_it() {
     let table = Table::set();
-    assert_eq!(table.start("stuck", "k", "tell").code, 0);
+    assert_eq!(table.start("stuck", "k", "tell").code, 8);
     assert_snapshot!(table.run(&["saga", "show", "stuck/k"]), @r#"
     exit 0
     stuck 1  <id>
@@ -129,6 +191,7 @@ fn a_parked_saga_shows_what_can_be_done_and_does_it() {
     state     confirming: it has decided to commit; one step waits for a person
     started   <time>
     changed   <time>
+    wakes     by an answer, a signal or a person; by no timer
     input     {"traveller": "Ada", "seats": 2}
 
     waits for
@@ -136,9 +199,9 @@ fn a_parked_saga_shows_what_can_be_done_and_does_it() {
 
     you can
       `tell` is parked: its try was refused: no_such_address: nobody lives there
-        toy saga retry <id> --step 'tell' --reason WHY
-        toy saga resolve <id> --step 'tell' --done REPLY --reason WHY
-        toy saga resolve <id> --step 'tell' --not-done --reason WHY
+        toy saga retry <id> --step 'tell' --reason WHY --server http://<address>
+        toy saga resolve <id> --step 'tell' --done REPLY --reason WHY --server http://<address>
+        toy saga resolve <id> --step 'tell' --not-done --reason WHY --server http://<address>
 
     stuck@1 <id>: confirming, parked
     ├── before the decision
@@ -210,6 +273,9 @@ fn a_saga_that_waits_says_for_what_and_until_when() {
     waits for
       `approval`: it waits for `visits.approval/1`; next at <time>
 
+    you can
+      toy saga cancel <id> --reason WHY --server http://<address>
+
     visit@1 <id>: trying
     ├── before the decision
     │   ├── ◷ approval (wait visits.approval/1): waiting
@@ -232,11 +298,12 @@ fn a_saga_that_waits_says_for_what_and_until_when() {
 
     you can
       `pay`
-        toy saga resolve <id> --step 'pay' --query --reason WHY
-        toy saga retry <id> --step 'pay' --reason WHY
-        toy saga resolve <id> --step 'pay' --close --reason WHY
-        toy saga resolve <id> --step 'pay' --done REPLY --reason WHY
-        toy saga resolve <id> --step 'pay' --not-done --reason WHY
+        toy saga resolve <id> --step 'pay' --query --reason WHY --server http://<address>
+        toy saga retry <id> --step 'pay' --reason WHY --server http://<address>
+        toy saga resolve <id> --step 'pay' --close --reason WHY --server http://<address>
+        toy saga resolve <id> --step 'pay' --done REPLY --reason WHY --server http://<address>
+        toy saga resolve <id> --step 'pay' --not-done --reason WHY --server http://<address>
+      toy saga cancel <id> --reason WHY --server http://<address>
 
     trip@2 <id>: trying
     ├── before the decision
@@ -261,7 +328,7 @@ fn programs_read_json() {
     exit 0
     ID                                    DEFINITION  KEY  STATUS     WAITS  STARTED
     <id>  quick 1     b    confirmed         <time>
-    more: --cursor before-<id>
+    more: --after after-<id>
     ");
     let read = |output: &str| table.run(&["saga", "list", "-o", output]).out;
     let page: serde_json::Value = serde_json::from_str(&read("json")).unwrap();

@@ -66,6 +66,11 @@ impl Place {
         Ended { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
 
+    /// What a command prints, with its ids and times.
+    pub(crate) fn printed(&self, arguments: &[&str]) -> String {
+        String::from_utf8(self.command(arguments).output().unwrap().stdout).unwrap()
+    }
+
     /// Runs a node until it is dropped, on a port of its own.
     pub(crate) fn node(&self, arguments: &[&str]) -> Node {
         let arguments = [arguments, &["--listen", "127.0.0.1:0"]].concat();
@@ -134,7 +139,7 @@ pub(crate) fn masked(text: &str, folder: &Path) -> String {
 
 fn mask(word: &str) -> String {
     let bare = word.trim_end_matches([' ', '"', ',', '(', ')', '/', ';', ':', '`']);
-    let bare = bare.trim_start_matches("before-");
+    let bare = bare.trim_start_matches("after-");
     let is_id = bare.len() == 36 && bare.matches('-').count() == 4;
     let is_time = bare.len() == 24 && bare.ends_with('Z') && bare.contains('T');
     let is_place = bare.starts_with("127.0.0.1:");

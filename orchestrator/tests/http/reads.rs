@@ -252,6 +252,9 @@ async fn a_list_is_paged_and_filtered() {
     assert_eq!(keys("parked=true").await.0, "d");
     assert_eq!(keys("parked=false&status=confirmed").await.0, "c b a");
     assert_eq!(keys("attention=true").await.0, "");
+    assert_eq!(keys("started_from=2026-01-01T00:00:00Z").await.0, "d c b a");
+    assert_eq!(keys("started_before=2026-01-01T00:00:00Z").await.0, "");
+    assert_eq!(keys("started_from=2999-01-01T00:00:00Z").await.0, "");
     assert_snapshot!(node.get("/v1/counts").await.shown(), @r#"
     200
     [

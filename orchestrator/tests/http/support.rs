@@ -131,7 +131,7 @@ pub(crate) fn masked(text: &str) -> String {
             word.push(c);
             continue;
         }
-        let bare = word.trim_start_matches("before-").trim_end_matches([':', '.']);
+        let bare = word.trim_start_matches("after-").trim_end_matches([':', '.']);
         let is_id = bare.len() == 36 && bare.matches('-').count() == 4;
         let is_time = bare.len() == 24 && bare.ends_with('Z') && bare.contains('T');
         let mask = if is_id {

@@ -1,9 +1,9 @@
 //! `tercet dev --demo`, as it is called.
 
-use super::{Demo, Options, Progress, Report, tables};
+use super::{Demo, DemoError, Options, Progress, Report, tables};
 use clap::Args;
 use std::process::ExitCode;
-use tercet::cli::{Context, Failure, Output};
+use tercet::cli::{Context, Exit, Failure, Output};
 
 /// What `dev --demo` takes.
 #[derive(Args, Debug)]
@@ -25,7 +25,10 @@ pub struct Flags {
 /// When the folder holds another demo, or a database or the engine fails.
 pub async fn demo(flags: Flags, context: Context) -> Result<ExitCode, Failure> {
     let options = Options { seed: flags.seed, sagas: flags.sagas as usize };
-    let demo = Demo::open(&context.config.data.with_extension("demo"), options).await?;
+    let demo = Demo::open(&context.config.data.with_extension("demo"), options).await.map_err(|error| match error {
+        DemoError::Other { .. } => Failure::new(Exit::Conflict, error.to_string()),
+        error => error.into(),
+    })?;
     let node =
         if flags.exit { context.start_unheard(demo.hosted()).await? } else { context.start(demo.hosted()).await? };
     eprintln!(
@@ -43,7 +46,10 @@ pub async fn demo(flags: Flags, context: Context) -> Result<ExitCode, Failure> {
         node.stop().await;
     } else {
         if let Some(address) = node.address() {
-            eprintln!("The node stays up at http://{address} until Ctrl-C. Look around: `tercet saga list --parked`.");
+            let there = node.server_flag();
+            eprintln!(
+                "The node stays up at http://{address} until Ctrl-C. Look around: `tercet saga list --parked{there}`."
+            );
         }
         node.until_stopped().await?;
     }
