@@ -96,7 +96,7 @@ impl Shop {
             seed_shipment(&tx, sale).await?;
         });
         each!(dbs.orders, sales, |tx, sale| {
-            orders::seed(&tx, &sale.order).await?;
+            orders::seed(&tx, &sale.order, self.clock.now()).await?;
         });
         Ok(())
     }

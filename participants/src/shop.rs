@@ -168,6 +168,7 @@ macro_rules! checked {
 pub struct Shop {
     pub(crate) databases: Databases,
     pub(crate) channel: Arc<Channel>,
+    pub(crate) clock: Arc<dyn Clock>,
     gateway: Gateway,
     payments: Payments,
     participants: Vec<Arc<dyn Participant>>,
@@ -211,7 +212,7 @@ impl Shop {
         let payments =
             Payments::new(databases.payments.clone(), channel.clone(), clock.clone(), patience, kept.clone());
         let participants = participants(&databases, &gateway, &payments, &clock, minor_per_point)?;
-        Ok(Self { databases, channel, gateway, payments, participants, minor_per_point, kept })
+        Ok(Self { databases, channel, clock, gateway, payments, participants, minor_per_point, kept })
     }
 
     /// Every participant, to be hosted in this process.

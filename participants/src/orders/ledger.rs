@@ -2,7 +2,7 @@
 
 use super::{
     OrderState,
-    rows::{Column, LineColumn, LineRow, Lines, RefundColumn, Refunds, Row, Rows},
+    rows::{Column, LineColumn, LineRow, Lines, RefundColumn, Refunds, Row, Rows, insert},
 };
 use crate::{
     db::insert_new,
@@ -15,7 +15,7 @@ use sea_orm::{ConnectionTrait, DbErr, EntityTrait, QueryOrder};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tercet_core::{Millis, Refusal};
-use tercet_participant::Outcome;
+use tercet_participant::{Outcome, Transaction};
 
 /// An order to begin with.
 #[derive(Clone, Debug)]
@@ -53,11 +53,11 @@ pub struct SeedLine {
     pub price: Minor,
 }
 
-/// Adds an order.
+/// Adds an order, as it was at `now`.
 ///
 /// # Errors
 /// When the database fails, or the lines cannot carry the money paid.
-pub async fn seed(db: &impl ConnectionTrait, order: &SeedOrder) -> Outcome<()> {
+pub async fn seed(tx: &Transaction, order: &SeedOrder, now: Millis) -> Outcome<()> {
     let prices: Vec<u64> = order.lines.iter().map(|l| u64::try_from(l.price.0).unwrap_or(0)).collect();
     let parts = order.paid.minor.split(&prices).map_err(Refusal::from)?;
     let total = Minor::sum(order.lines.iter().map(|l| l.price)).map_err(Refusal::from)?;
@@ -82,7 +82,7 @@ pub async fn seed(db: &impl ConnectionTrait, order: &SeedOrder) -> Outcome<()> {
         order_version: 1,
         saga_key: order.id.to_string(),
     };
-    if !insert_new(db, row).await? {
+    if !insert(tx, row, now).await? {
         return Ok(());
     }
     for (line, amount) in order.lines.iter().zip(parts) {
@@ -96,7 +96,7 @@ pub async fn seed(db: &impl ConnectionTrait, order: &SeedOrder) -> Outcome<()> {
             held_quantity: 0,
             held_amount: 0,
         };
-        insert_new(db, row).await?;
+        insert_new(tx, row).await?;
     }
     Ok(())
 }

@@ -3,11 +3,13 @@
 //! An order goes into after-sales under one claim, by that claim's saga or by the first refund under it, and leaves with the last
 //! refund under it that is open: done when all of it is refunded, else back to where it came from. Nothing else moves it.
 
+mod events;
 mod ledger;
 mod refund;
 mod rows;
 mod state;
 
+pub use events::OrderEvent;
 pub use ledger::{OrderLedger, SeedLine, SeedOrder, check_equation, ledger, seed};
 pub use rows::{View, change, ensure_schema, view};
 pub use state::{OrderState, STATES};
@@ -166,16 +168,16 @@ impl Tcc<RefundOrder> for Orders {
     }
 
     async fn confirm(&self, tx: &Transaction, _: &Call, request: ToRefund, _: Refunding) -> Outcome<()> {
-        refund::confirm(tx, &request).await
+        refund::confirm(tx, &request, self.clock.now()).await
     }
 
     async fn cancel(&self, tx: &Transaction, _: &Call, request: ToRefund, _: Option<Refunding>) -> Outcome<()> {
-        refund::cancel(tx, &request).await
+        refund::cancel(tx, &request, self.clock.now()).await
     }
 }
 
 impl Retriable<AwaitShipment> for Orders {
     async fn execute(&self, tx: &Transaction, _: &Call, request: OrderId) -> Outcome<Awaiting> {
-        rows::await_shipment(tx, &request).await
+        rows::await_shipment(tx, &request, self.clock.now()).await
     }
 }

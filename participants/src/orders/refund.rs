@@ -20,7 +20,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait},
 };
 use tercet_core::{Millis, Refusal};
-use tercet_participant::{Outcome, retry};
+use tercet_participant::{Outcome, Transaction, retry};
 
 /// Goods and money of one line that a refund takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,22 +31,27 @@ struct Piece {
 }
 
 /// Holds the goods and the money, and takes the order into after-sales unless its claim has it there already.
-pub(super) async fn hold(db: &impl ConnectionTrait, request: ToRefund, now: Millis) -> Outcome<Refunding> {
-    let row = find(db, &request.order).await?;
+pub(super) async fn hold(tx: &Transaction, request: ToRefund, now: Millis) -> Outcome<Refunding> {
+    let row = find(tx, &request.order).await?;
     let (stand, enters) = stand(&row, &request, now)?;
     check_goods(&row, request.goods)?;
     let whole = Money::new(row.paid, row.currency.parse().map_err(Refusal::from)?);
-    let lines = Lines::find().filter(LineColumn::OrderId.eq(&row.id)).order_by_asc(LineColumn::Sku).all(db).await?;
+    let lines = Lines::find().filter(LineColumn::OrderId.eq(&row.id)).order_by_asc(LineColumn::Sku).all(tx).await?;
     let pieces = pieces(&lines, &request.part, whole)?;
     let amount = Minor::sum(pieces.iter().map(|p| Minor(p.amount))).map_err(Refusal::from)?;
     let amount = Money { minor: amount, ..whole };
     within(amount, Money::new(row.paid - row.refunded - row.held, whole.currency))?;
-    keep(db, &request, &pieces, amount).await?;
+    keep(tx, &request, &pieces, amount).await?;
     let leaves = row.leaves_by_refund || enters;
     let [state, came_from, claim] = stand.changes();
     let held = plus(Column::Held, amount.minor.0);
-    write(db, &row, [state, came_from, claim, held, plus(Column::OpenRefunds, 1), to(Column::LeavesByRefund, leaves)])
-        .await?;
+    write(
+        tx,
+        &row,
+        [state, came_from, claim, held, plus(Column::OpenRefunds, 1), to(Column::LeavesByRefund, leaves)],
+        now,
+    )
+    .await?;
     reply(row, amount, whole, &pieces)
 }
 
@@ -209,22 +214,22 @@ fn reply(row: Row, amount: Money, whole: Money, pieces: &[Piece]) -> Outcome<Ref
 }
 
 /// The money has moved: the refund is final, and the order leaves after-sales when nothing is left of it, or no other refund open.
-pub(super) async fn confirm(db: &impl ConnectionTrait, request: &ToRefund) -> Outcome<()> {
-    let Some(amount) = ended(db, request, Hold::Confirmed).await? else { return Ok(()) };
-    let row = find(db, &request.order).await?;
+pub(super) async fn confirm(tx: &Transaction, request: &ToRefund, now: Millis) -> Outcome<()> {
+    let Some(amount) = ended(tx, request, Hold::Confirmed).await? else { return Ok(()) };
+    let row = find(tx, &request.order).await?;
     let all = row.refunded + amount == row.paid;
     let next = if all { Some(OrderState::AfterSalesDone) } else { way_back(&row, true) };
     let refunded = plus(Column::Refunded, amount);
-    leave(db, &row, next, [plus(Column::Held, -amount), refunded, to(Column::LeavesByRefund, true)]).await
+    leave(tx, &row, next, now, [plus(Column::Held, -amount), refunded, to(Column::LeavesByRefund, true)]).await
 }
 
 /// The refund did not come about: the order goes back, unless another refund is open or the claim's own saga has it there.
-pub(super) async fn cancel(db: &impl ConnectionTrait, request: &ToRefund) -> Outcome<()> {
-    let Some(amount) = ended(db, request, Hold::Released).await? else { return Ok(()) };
-    let row = find(db, &request.order).await?;
+pub(super) async fn cancel(tx: &Transaction, request: &ToRefund, now: Millis) -> Outcome<()> {
+    let Some(amount) = ended(tx, request, Hold::Released).await? else { return Ok(()) };
+    let row = find(tx, &request.order).await?;
     let next = way_back(&row, row.leaves_by_refund);
     let same = to(Column::LeavesByRefund, row.leaves_by_refund);
-    leave(db, &row, next, [plus(Column::Held, -amount), plus(Column::Refunded, 0), same]).await
+    leave(tx, &row, next, now, [plus(Column::Held, -amount), plus(Column::Refunded, 0), same]).await
 }
 
 fn way_back(row: &Row, leaves: bool) -> Option<OrderState> {
@@ -233,19 +238,19 @@ fn way_back(row: &Row, leaves: bool) -> Option<OrderState> {
 
 /// One refund less is open; the order goes to `next`, if it goes anywhere.
 async fn leave(
-    db: &impl ConnectionTrait, row: &Row, next: Option<OrderState>, changes: [crate::db::Change<Column>; 3],
+    tx: &Transaction, row: &Row, next: Option<OrderState>, now: Millis, changes: [crate::db::Change<Column>; 3],
 ) -> Outcome<()> {
     let [held, refunded, leaves] = changes;
     let open = plus(Column::OpenRefunds, -1);
     let Some(next) = next else {
-        return write(db, row, [held, refunded, leaves, open]).await;
+        return write(tx, row, [held, refunded, leaves, open], now).await;
     };
     if !row.state.allows(next, row.came_from) {
         return Err(row.state.refuse(next).into());
     }
     let [state, came_from, claim] = Stand { state: next, came_from: None, claim: None }.changes();
     let stays = to(Column::LeavesByRefund, false);
-    write(db, row, [held, refunded, open, state, came_from, claim, stays]).await
+    write(tx, row, [held, refunded, open, state, came_from, claim, stays], now).await
 }
 
 /// Moves the refund out of *held*, and its pieces with it; its amount, or nothing when it was moved before.

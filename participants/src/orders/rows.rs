@@ -1,8 +1,8 @@
-//! The orders' tables, and the one way in which a state changes: compare-and-set on the order's row and version.
+//! The orders' tables, and the one way in which a row is made or changed: compare-and-set on the order's row and version, published.
 
-use super::{Awaiting, OrderState};
+use super::{Awaiting, OrderState, events};
 use crate::{
-    db::{Change, Changing, create, plus, table, to},
+    db::{Change, Changing, create, insert_new, plus, table, to},
     ids::{ClaimId, OrderId},
     refusals::missing,
     shares::Hold,
@@ -10,7 +10,7 @@ use crate::{
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use serde::Serialize;
 use tercet_core::{Millis, Refusal};
-use tercet_participant::{Outcome, retry};
+use tercet_participant::{Outcome, Transaction, retry};
 
 table! {
     /// The orders.
@@ -108,18 +108,31 @@ pub(super) async fn find(db: &impl ConnectionTrait, id: &OrderId) -> Outcome<Row
     Ok(row.ok_or_else(|| missing("no_order", format!("order {id}")))?)
 }
 
-/// Writes changes to the row as it was read, and raises its version; *not now* when it moved since.
+/// Inserts the row, at version 1, unless the order is there, and publishes that. Says whether it did.
+pub(super) async fn insert(tx: &Transaction, row: Row, now: Millis) -> Outcome<bool> {
+    let id = row.id.clone();
+    let is_new = insert_new(tx, Row { order_version: 1, ..row }).await?;
+    if is_new {
+        events::publish(tx, &id, None, now).await?;
+    }
+    Ok(is_new)
+}
+
+/// Writes changes to the row as it was read, raises its version and publishes that; *not now* when it moved since.
 pub(super) async fn write<const N: usize>(
-    db: &impl ConnectionTrait, row: &Row, changes: [Change<Column>; N],
+    tx: &Transaction, row: &Row, changes: [Change<Column>; N], now: Millis,
 ) -> Outcome<()> {
     let written = order::Entity::update_many()
         .changing(changes)
         .changing([plus(Column::OrderVersion, 1)])
         .filter(Column::Id.eq(&row.id))
         .filter(Column::OrderVersion.eq(row.order_version))
-        .exec(db)
+        .exec(tx)
         .await?;
-    if written.rows_affected == 1 { Ok(()) } else { retry(format!("the order {} moved meanwhile", row.id)) }
+    if written.rows_affected != 1 {
+        return retry(format!("the order {} moved meanwhile", row.id));
+    }
+    events::publish(tx, &row.id, Some(row.state), now).await
 }
 
 /// Where the order would stand: state, where it came from, and the claim it is under.
@@ -157,9 +170,9 @@ pub(super) fn moved(row: &Row, next: OrderState, claim: Option<&ClaimId>, now: M
 /// A refusal whose code names the current state, for every change that the table does not have, while refunds are open, and
 /// for *after-sales done* before all of it is refunded.
 pub async fn change(
-    db: &impl ConnectionTrait, id: &OrderId, next: OrderState, claim: Option<&ClaimId>, now: Millis,
+    tx: &Transaction, id: &OrderId, next: OrderState, claim: Option<&ClaimId>, now: Millis,
 ) -> Outcome<()> {
-    let row = find(db, id).await?;
+    let row = find(tx, id).await?;
     let stand = moved(&row, next, claim, now)?;
     if row.open_refunds > 0 || (next == OrderState::AfterSalesDone && row.refunded < row.paid) {
         let (refunded, open) = (row.refunded, row.open_refunds);
@@ -167,24 +180,24 @@ pub async fn change(
         let Refusal { code, message } = row.state.refuse(next);
         return Err(Refusal::new(code, format!("{message}: {why}")).into());
     }
-    write(db, &row, stand.changes()).await
+    write(tx, &row, stand.changes(), now).await
 }
 
 /// The warehouse was told: the order awaits shipment, or will when it comes back from after-sales.
-pub(super) async fn await_shipment(db: &impl ConnectionTrait, id: &OrderId) -> Outcome<Awaiting> {
-    let row = find(db, id).await?;
+pub(super) async fn await_shipment(tx: &Transaction, id: &OrderId, now: Millis) -> Outcome<Awaiting> {
+    let row = find(tx, id).await?;
     let next = OrderState::AwaitingShipment;
     match (row.state, row.came_from) {
         (OrderState::AwaitingShipment, _) => Ok(Awaiting::Moved),
         (OrderState::InAfterSales, Some(OrderState::Paid)) => {
-            write(db, &row, [to(Column::CameFrom, Some(next))]).await?;
+            write(tx, &row, [to(Column::CameFrom, Some(next))], now).await?;
             Ok(Awaiting::Noted)
         }
         (OrderState::InAfterSales, Some(OrderState::AwaitingShipment)) => Ok(Awaiting::Noted),
         (OrderState::AfterSalesDone, _) => Ok(Awaiting::Nothing),
         _ => {
-            let stand = moved(&row, next, None, Millis(0))?;
-            write(db, &row, stand.changes()).await?;
+            let stand = moved(&row, next, None, now)?;
+            write(tx, &row, stand.changes(), now).await?;
             Ok(Awaiting::Moved)
         }
     }

@@ -3,6 +3,7 @@
 mod channel;
 mod charges;
 mod conformance;
+mod events;
 mod gateway;
 mod grants;
 mod inventory;

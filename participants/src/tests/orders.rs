@@ -213,8 +213,9 @@ async fn two_refunds_under_one_claim_leave_after_sales_together() {
 async fn a_refund_within_a_claim_and_its_cancel_leave_the_claims_own_state_alone() {
     let bench = with_orders(&[OrderState::Shipped]).await;
     let (order, claim) = (id("o-shipped"), id("c-1"));
-    let enter = orders::change(db(&bench).writer(), &order, OrderState::InAfterSales, Some(&claim), later(0));
-    enter.await.unwrap();
+    let tx = db(&bench).begin(Access::Write).await.unwrap();
+    orders::change(&tx, &order, OrderState::InAfterSales, Some(&claim), later(0)).await.unwrap();
+    Tx::commit(tx).await.unwrap();
     let whole = request("o-shipped", "r-1", "c-1", Part::Whole, Goods::Returned);
     let step = bench.step::<RefundOrder>(1, &whole);
     step.try_().await;
