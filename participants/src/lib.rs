@@ -1,5 +1,6 @@
 //! The reference participants of an online shop, each on a database of its own.
 
+pub mod callbacks;
 pub mod catalog;
 pub mod channel;
 pub mod clock;

@@ -1,5 +1,6 @@
 //! A shop in a temporary directory on a clock that stands, and calls as an orchestrator makes them.
 
+mod callbacks;
 mod channel;
 mod charges;
 mod conformance;
