@@ -262,6 +262,8 @@ pub struct StockLedger {
     pub returned: i64,
     /// Expected back by refunds that are not decided.
     pub returning: i64,
+    /// Reservations of orders that are not paid.
+    pub holds: u64,
 }
 
 /// The figures of the participant's database.
@@ -279,6 +281,7 @@ pub async fn ledger(db: &impl ConnectionTrait) -> Result<StockLedger, DbErr> {
     for row in allocation::Entity::find().all(db).await? {
         ledger.returned += row.returned;
         ledger.returning += row.returning;
+        ledger.holds += u64::from(row.state == Allocated::Held);
     }
     Ok(ledger)
 }

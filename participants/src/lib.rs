@@ -26,7 +26,7 @@ pub mod shop;
 pub mod vouchers;
 pub mod warehouse;
 
-pub use sale::Sale;
+pub use sale::{Sale, Wallet};
 pub use shop::{Ledger, Settings, Shop};
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Sales to begin with: orders that are paid, granted, told to the warehouse or shipped, in every participant's database.
 
-use crate::ids::VoucherId;
 use crate::{
+    catalog::{self, Ware},
     channel::Channel,
-    coupons, inventory,
+    coupons,
+    ids::{UserId, VoucherId},
+    inventory,
     lines::{Line, OrderLines},
     money::Money,
     orders::{self, OrderState, SeedOrder},
@@ -58,7 +60,50 @@ async fn begin(db: &SeaOrm) -> Result<Transaction, ShopError> {
     Ok(db.begin(Access::Write).await?)
 }
 
+/// What a buyer has to spend beside money.
+#[derive(Clone, Debug)]
+pub struct Wallet {
+    /// Who.
+    pub user: UserId,
+    /// Points.
+    pub points: u32,
+    /// Coupons, and what they are worth.
+    pub coupons: Vec<(VoucherId, Money)>,
+}
+
 impl Shop {
+    /// Puts goods on sale and takes them into stock. Call it once for each: pieces are added every time.
+    ///
+    /// # Errors
+    /// When a database fails.
+    pub async fn put_on_sale(&self, wares: &[Ware]) -> Result<(), ShopError> {
+        let dbs = &self.databases;
+        each!(dbs.catalog, wares, |tx, ware| {
+            catalog::seed(&tx, ware).await?;
+        });
+        each!(dbs.inventory, wares, |tx, ware| {
+            inventory::seed_stock(&tx, &Line { sku: ware.sku.clone(), quantity: ware.pieces }).await?;
+        });
+        Ok(())
+    }
+
+    /// Gives buyers points and coupons. Call it once for each: points are added every time.
+    ///
+    /// # Errors
+    /// When a database fails.
+    pub async fn endow(&self, wallets: &[Wallet]) -> Result<(), ShopError> {
+        let dbs = &self.databases;
+        each!(dbs.points, wallets, |tx, wallet| {
+            points::seed_balance(&tx, &wallet.user, wallet.points).await?;
+        });
+        each!(dbs.coupons, wallets, |tx, wallet| {
+            for (coupon, value) in &wallet.coupons {
+                coupons::seed_usable(&tx, coupon, &wallet.user, *value).await?;
+            }
+        });
+        Ok(())
+    }
+
     /// Adds sales, each once: those that are there already are left as they are.
     ///
     /// # Errors

@@ -1,16 +1,18 @@
 //! The whole shop on one machine: every participant on a SQLite file of its own, the channel on another, their figures side by side.
 
 use crate::{
+    catalog::{self, Catalog, CheckGoods, Grants},
     channel::{Behaviours, Channel, ChannelError, ChannelLedger, Charges, Settings as ChannelSettings},
     clock::{Clock, SystemClock},
-    coupons::{self, Coupons, IssueCoupon, TakeCouponBack},
+    coupons::{self, Coupons, IssueCoupon, SpendCoupon, TakeCouponBack, WorthOfCoupon},
     db,
     equation::Violation,
     gateway::{self, Gateway, GatewayLedger, Refund, RefundWithoutClose},
     inventory::{self, Inventory, PutBack, Reserve, StockLedger},
-    orders::{self, AwaitShipment, OrderLedger, Orders, RefundOrder},
+    money::{Currency, Money},
+    orders::{self, AwaitShipment, NotePayment, OrderLedger, Orders, Place, RefundOrder},
     payments::{self, BookRefunded, Charge, HoldRefund, PaymentLedger, Payments, Record},
-    points::{self, GrantPoints, PointLedger, Points, TakePointsBack},
+    points::{self, GrantPoints, PointLedger, Points, SpendPoints, TakePointsBack, WorthOfPoints},
     push::{self, Push},
     red_packets::{self, IssueRedPacket, RedPackets, TakeRedPacketBack},
     vouchers::VoucherLedger,
@@ -101,8 +103,16 @@ pub enum ShopError {
     Sale(#[from] Otherwise),
 }
 
+/// What a payment grants in this shop: a point for each euro, a coupon of five and a red packet of three.
+const GRANTS: Grants = Grants {
+    minor_per_point: 100,
+    coupon: Some(Money::new(500, Currency::EUR)),
+    red_packet: Some(Money::new(300, Currency::EUR)),
+};
+
 /// The participants' databases.
 pub(crate) struct Databases {
+    pub(crate) catalog: SeaOrm,
     pub(crate) orders: SeaOrm,
     pub(crate) inventory: SeaOrm,
     pub(crate) points: SeaOrm,
@@ -131,7 +141,8 @@ macro_rules! opened {
 
 impl Databases {
     async fn open(dir: &Path) -> Result<Self, OpenError> {
-        let (orders, inventory, points, coupons, red_packets, warehouse, push, payments, gateway) = tokio::try_join!(
+        let (catalog, orders, inventory, points, coupons, red_packets, warehouse, push, payments, gateway) = tokio::try_join!(
+            opened!(dir, catalog),
             opened!(dir, orders),
             opened!(dir, inventory),
             opened!(dir, points),
@@ -142,7 +153,7 @@ impl Databases {
             opened!(dir, payments),
             opened!(dir, gateway),
         )?;
-        Ok(Self { orders, inventory, points, coupons, red_packets, warehouse, push, payments, gateway })
+        Ok(Self { catalog, orders, inventory, points, coupons, red_packets, warehouse, push, payments, gateway })
     }
 }
 
@@ -207,8 +218,7 @@ impl Shop {
         let settings = ChannelSettings { behaviours, charges, closes, clock: clock.clone() };
         let channel = Arc::new(Channel::new(book, settings).await?);
         let kept = Arc::new(Notify::new());
-        let gateway =
-            Gateway::new(databases.gateway.clone(), channel.clone(), clock.clone(), patience, kept.clone());
+        let gateway = Gateway::new(databases.gateway.clone(), channel.clone(), clock.clone(), patience, kept.clone());
         let payments =
             Payments::new(databases.payments.clone(), channel.clone(), clock.clone(), patience, kept.clone());
         let participants = participants(&databases, &gateway, &payments, &clock, minor_per_point)?;
@@ -291,6 +301,7 @@ impl Shop {
             self.channel.check_equation().await,
             checked!(dbs.gateway, gateway),
             checked!(dbs.payments, payments),
+            checked!(dbs.catalog, catalog),
             checked!(dbs.orders, orders),
             checked!(dbs.inventory, inventory),
             checked!(dbs.points, points),
@@ -306,6 +317,7 @@ fn participants(
     dbs: &Databases, gateway: &Gateway, payments: &Payments, clock: &Arc<dyn Clock>, minor_per_point: i64,
 ) -> Result<Vec<Arc<dyn Participant>>, BuildError> {
     let tick = || Ticking(clock.clone());
+    let catalog = Service::builder("catalog", dbs.catalog.clone(), Catalog { grants: GRANTS });
     let orders = Service::builder("orders", dbs.orders.clone(), Orders::new(clock.clone()));
     let inventory = Service::builder("inventory", dbs.inventory.clone(), Inventory);
     let points = Service::builder("points", dbs.points.clone(), Points { minor_per_point });
@@ -316,10 +328,35 @@ fn participants(
     let payments = Service::builder("payments", dbs.payments.clone(), payments.clone());
     let gateway = Service::builder("gateway", dbs.gateway.clone(), gateway.clone());
     Ok(vec![
-        Arc::new(orders.tcc::<RefundOrder>().retriable::<AwaitShipment>().clock(tick()).build()?),
+        Arc::new(catalog.read::<CheckGoods>().clock(tick()).build()?),
+        Arc::new(
+            orders
+                .tcc::<Place>()
+                .retriable::<NotePayment>()
+                .tcc::<RefundOrder>()
+                .retriable::<AwaitShipment>()
+                .clock(tick())
+                .build()?,
+        ),
         Arc::new(inventory.tcc::<Reserve>().tcc::<PutBack>().clock(tick()).build()?),
-        Arc::new(points.tcc::<TakePointsBack>().retriable::<GrantPoints>().clock(tick()).build()?),
-        Arc::new(coupons.tcc::<TakeCouponBack>().retriable::<IssueCoupon>().clock(tick()).build()?),
+        Arc::new(
+            points
+                .read::<WorthOfPoints>()
+                .tcc::<SpendPoints>()
+                .tcc::<TakePointsBack>()
+                .retriable::<GrantPoints>()
+                .clock(tick())
+                .build()?,
+        ),
+        Arc::new(
+            coupons
+                .read::<WorthOfCoupon>()
+                .tcc::<SpendCoupon>()
+                .tcc::<TakeCouponBack>()
+                .retriable::<IssueCoupon>()
+                .clock(tick())
+                .build()?,
+        ),
         Arc::new(red_packets.tcc::<TakeRedPacketBack>().retriable::<IssueRedPacket>().clock(tick()).build()?),
         Arc::new(warehouse.tcc::<Stop>().retriable::<Ship>().clock(tick()).build()?),
         Arc::new(push.retriable::<push::Notify>().clock(tick()).build()?),
@@ -371,7 +408,8 @@ impl Ledger {
         let processing_of = |states: &BTreeMap<String, u64>| states.get("processing").copied().unwrap_or(0);
         let processing = processing_of(&self.payments.refunds) + processing_of(&self.payments.states);
         let vouchers = self.coupons.holds + self.red_packets.holds;
-        processing + open(self.orders.open_refunds) + self.points.holds + vouchers + self.shipments.holds
+        let unpaid = self.orders.states.get("pending_payment").copied().unwrap_or(0) + self.stock.holds;
+        unpaid + processing + open(self.orders.open_refunds) + self.points.holds + vouchers + self.shipments.holds
     }
 
     /// What does not add up between the participants: at rest there is nothing. Money whose saga is not decided is reserved, and

@@ -2,6 +2,7 @@
 //!
 //! | saga | what it does |
 //! |---|---|
+//! | [`create_order`](create_order::create_order) | an order from its submission to paid or cancelled, and what follows a payment |
 //! | [`refund`](refund::refund) | takes a payment back, all of it or a part: order, points, coupon, red packet, warehouse, stock, money |
 //! | [`refund_money`](refund_money::refund_money) | gives back money that is not ours to keep |
 //! | [`book_refunded`](book_refunded::book_refunded) | books money of a refund that moved although it was given up |
@@ -9,8 +10,11 @@
 
 pub mod bench;
 pub mod book_refunded;
+pub mod create_order;
 pub mod demo;
+pub mod desk;
 pub mod ingress;
+pub mod new;
 pub mod payment;
 pub mod refund;
 pub mod refund_money;
@@ -23,6 +27,7 @@ use tercet::{Registry, RegistryError};
 /// When a definition is wrong: a test builds them all, so no release has one.
 pub fn registry() -> Result<Registry, RegistryError> {
     Registry::new()
+        .with(create_order::create_order())?
         .with(refund::refund())?
         .with(refund_money::refund_money())?
         .with(book_refunded::book_refunded())?

@@ -62,41 +62,20 @@ pub async fn seed(tx: &Transaction, order: &SeedOrder, now: Millis) -> Outcome<(
     let parts = order.paid.minor.split(&prices).map_err(Refusal::from)?;
     let total = Minor::sum(order.lines.iter().map(|l| l.price)).map_err(Refusal::from)?;
     let row = Row {
-        id: order.id.to_string(),
-        user_id: order.user.to_string(),
-        payment_id: order.payment.to_string(),
-        currency: order.paid.currency.to_string(),
-        goods_total: total.0,
-        paid: order.paid.minor.0,
-        refunded: 0,
-        held: 0,
+        payment_id: Some(order.payment.to_string()),
+        paid: if order.state.is_before_payment() { 0 } else { order.paid.minor.0 },
         coupon: order.coupon.as_ref().map(ToString::to_string),
         points_spent: i64::from(order.points_spent),
         red_packet: order.red_packet.as_ref().map(ToString::to_string),
         state: order.state,
-        came_from: None,
-        claim: None,
-        open_refunds: 0,
-        leaves_by_refund: false,
         after_sales_until_ms: order.after_sales_until.map(|until| until.0),
-        order_version: 1,
-        saga_key: order.id.to_string(),
+        ..Row::pending(&order.id, &order.user, total, order.paid)
     };
     if !insert(tx, row, now).await? {
         return Ok(());
     }
     for (line, amount) in order.lines.iter().zip(parts) {
-        let row = LineRow {
-            order_id: order.id.to_string(),
-            sku: line.sku.to_string(),
-            quantity: i64::from(line.quantity),
-            amount: amount.0,
-            refunded_quantity: 0,
-            refunded_amount: 0,
-            held_quantity: 0,
-            held_amount: 0,
-        };
-        insert_new(tx, row).await?;
+        insert_new(tx, LineRow::of(&order.id, &line.sku, line.quantity, amount)).await?;
     }
     Ok(())
 }
@@ -106,6 +85,8 @@ pub async fn seed(tx: &Transaction, order: &SeedOrder, now: Millis) -> Outcome<(
 pub struct OrderLedger {
     /// How many stand where.
     pub states: BTreeMap<String, u64>,
+    /// Money that orders wait for, by currency, in minor units.
+    pub awaited: BTreeMap<String, i64>,
     /// Money paid, by currency, in minor units.
     pub paid: BTreeMap<String, i64>,
     /// Of it, refunded.
@@ -124,6 +105,9 @@ pub async fn ledger(db: &impl ConnectionTrait) -> Result<OrderLedger, DbErr> {
     let mut ledger = OrderLedger::default();
     for row in Rows::find().order_by_asc(Column::Id).all(db).await? {
         *ledger.states.entry(row.state.as_str().to_owned()).or_default() += 1;
+        if row.state == OrderState::PendingPayment {
+            *ledger.awaited.entry(row.currency.clone()).or_default() += row.amount;
+        }
         *ledger.paid.entry(row.currency.clone()).or_default() += row.paid;
         *ledger.refunded.entry(row.currency.clone()).or_default() += row.refunded;
         *ledger.held.entry(row.currency).or_default() += row.held;
@@ -152,7 +136,9 @@ pub async fn check_equation(db: &impl ConnectionTrait) -> Result<(), Violation> 
         must_equal(name("held = held of its lines"), row.held, of(&line_held))?;
         must_equal(name("refunded = refunds confirmed"), row.refunded, of(&refunded))?;
         must_equal(name("refunded = refunded of its lines"), row.refunded, of(&line_refunded))?;
-        must_equal(name("paid = its lines"), row.paid, of(&amounts))?;
+        must_equal(name("to be paid = its lines"), row.amount, of(&amounts))?;
+        let due = if row.state.is_before_payment() { 0 } else { row.amount };
+        must_equal(name("paid = to be paid, once it is"), row.paid, due)?;
         must_equal(name("open refunds = refunds held"), row.open_refunds, of(&open))?;
         must_not_be_negative(name("left"), row.paid - row.refunded - row.held)?;
         let inside = i64::from(row.state == OrderState::InAfterSales);

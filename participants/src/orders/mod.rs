@@ -1,16 +1,22 @@
-//! Orders: the eight states and what a refund does to them.
+//! Orders: the eight states, how an order is placed, and what a refund does to it.
+//!
+//! Its own saga alone takes it out of *pending payment*, by the confirm or the cancel of [`Place`].
 //!
 //! An order goes into after-sales under one claim, by that claim's saga or by the first refund under it, and leaves with the last
 //! refund under it that is open: done when all of it is refunded, else back to where it came from. Nothing else moves it.
 
 mod events;
 mod ledger;
+mod place;
 mod refund;
 mod rows;
 mod state;
 
 pub use events::OrderEvent;
 pub use ledger::{OrderLedger, SeedLine, SeedOrder, check_equation, ledger, seed};
+pub use place::{
+    NotePayment, PaidBy, Place, Placed, PlacedLine, ToPlace, first_of, granted_coupon, granted_red_packet, order_of,
+};
 pub use rows::{View, change, ensure_schema, view};
 pub use state::{OrderState, STATES};
 

@@ -35,6 +35,9 @@ pub(super) async fn hold(tx: &Transaction, request: ToRefund, now: Millis) -> Ou
     let row = find(tx, &request.order).await?;
     let (stand, enters) = stand(&row, &request, now)?;
     check_goods(&row, request.goods)?;
+    let Some(payment) = row.payment_id.clone().map(PaymentId::stored) else {
+        return retry(format!("the payment of order {} is not noted yet", row.id));
+    };
     let whole = Money::new(row.paid, row.currency.parse().map_err(Refusal::from)?);
     let lines = Lines::find().filter(LineColumn::OrderId.eq(&row.id)).order_by_asc(LineColumn::Sku).all(tx).await?;
     let pieces = pieces(&lines, &request.part, whole)?;
@@ -52,7 +55,7 @@ pub(super) async fn hold(tx: &Transaction, request: ToRefund, now: Millis) -> Ou
         now,
     )
     .await?;
-    reply(row, amount, whole, &pieces)
+    reply(row, payment, amount, whole, &pieces)
 }
 
 /// Where the order stands with this refund, and whether the refund took it there.
@@ -194,7 +197,7 @@ async fn keep(db: &impl ConnectionTrait, request: &ToRefund, pieces: &[Piece], a
     Ok(())
 }
 
-fn reply(row: Row, amount: Money, whole: Money, pieces: &[Piece]) -> Outcome<Refunding> {
+fn reply(row: Row, payment: PaymentId, amount: Money, whole: Money, pieces: &[Piece]) -> Outcome<Refunding> {
     let count = |n: i64| u32::try_from(n).map_err(|_| Refusal::new("bad_lines", "a quantity does not fit"));
     let goods = pieces.iter().filter(|piece| piece.quantity > 0);
     let lines: Result<Vec<_>, _> =
@@ -203,7 +206,7 @@ fn reply(row: Row, amount: Money, whole: Money, pieces: &[Piece]) -> Outcome<Ref
         shipped: is_shipped(&row),
         order: OrderId::stored(row.id),
         user: UserId::stored(row.user_id),
-        payment: PaymentId::stored(row.payment_id),
+        payment,
         amount,
         whole,
         lines: lines.map_err(|refusal: Refusal| refusal)?,

@@ -3,7 +3,8 @@
 use super::{Awaiting, OrderState, events};
 use crate::{
     db::{Change, Changing, create, insert_new, plus, table, to},
-    ids::{ClaimId, OrderId},
+    ids::{ClaimId, ClientKey, OrderId, PaymentId, Sku, UserId},
+    money::{Minor, Money},
     refusals::missing,
     shares::Hold,
 };
@@ -19,9 +20,12 @@ table! {
         id: String,
         #[sea_orm(indexed)]
         user_id: String,
-        payment_id: String,
+        payment_id: Option<String>,
+        address: Option<String>,
+        invoice_title: Option<String>,
         currency: String,
         goods_total: i64,
+        amount: i64,
         paid: i64,
         refunded: i64,
         held: i64,
@@ -41,7 +45,7 @@ table! {
 }
 
 table! {
-    /// Their goods, each variant once; `amount` is the line's share of the money paid.
+    /// Their goods, each variant once; `amount` is the line's share of the money to be paid.
     line "order_lines" {
         #[sea_orm(primary_key, auto_increment = false)]
         order_id: String,
@@ -53,6 +57,20 @@ table! {
         refunded_amount: i64,
         held_quantity: i64,
         held_amount: i64,
+    }
+}
+
+table! {
+    /// Their natural keys: who placed which goods in which second. The last line against a double click, freed by a cancel.
+    natural "order_natural_keys" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        user_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        goods: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        second: i64,
+        #[sea_orm(indexed)]
+        order_id: String,
     }
 }
 
@@ -99,8 +117,72 @@ pub(super) type RefundLineColumn = refund_line::Column;
 pub async fn ensure_schema(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     create(db, order::Entity).await?;
     create(db, line::Entity).await?;
+    create(db, natural::Entity).await?;
     create(db, refund::Entity).await?;
     create(db, refund_line::Entity).await
+}
+
+impl Row {
+    /// An order that waits for its money.
+    pub(super) fn pending(id: &OrderId, user: &UserId, goods_total: Minor, amount: Money) -> Self {
+        Self {
+            id: id.to_string(),
+            user_id: user.to_string(),
+            payment_id: None,
+            address: None,
+            invoice_title: None,
+            currency: amount.currency.to_string(),
+            goods_total: goods_total.0,
+            amount: amount.minor.0,
+            paid: 0,
+            refunded: 0,
+            held: 0,
+            coupon: None,
+            points_spent: 0,
+            red_packet: None,
+            state: OrderState::PendingPayment,
+            came_from: None,
+            claim: None,
+            open_refunds: 0,
+            leaves_by_refund: false,
+            after_sales_until_ms: None,
+            order_version: 1,
+            saga_key: id.to_string(),
+        }
+    }
+}
+
+impl LineRow {
+    /// A line of which nothing is refunded.
+    pub(super) fn of(order: &OrderId, sku: &Sku, quantity: u32, amount: Minor) -> Self {
+        Self {
+            order_id: order.to_string(),
+            sku: sku.to_string(),
+            quantity: i64::from(quantity),
+            amount: amount.0,
+            refunded_quantity: 0,
+            refunded_amount: 0,
+            held_quantity: 0,
+            held_amount: 0,
+        }
+    }
+}
+
+/// Takes a natural key for an order; the order that has it already, if one has.
+pub(super) async fn take_natural(
+    db: &impl ConnectionTrait, user: &UserId, goods: &str, second: i64, order: &OrderId,
+) -> Result<Option<String>, DbErr> {
+    let (user_id, goods) = (user.to_string(), goods.to_owned());
+    let key = (user_id.clone(), goods.clone(), second);
+    if insert_new(db, natural::Model { user_id, goods, second, order_id: order.to_string() }).await? {
+        return Ok(None);
+    }
+    Ok(natural::Entity::find_by_id(key).one(db).await?.map(|row| row.order_id))
+}
+
+/// Frees the natural keys of an order.
+pub(super) async fn free_natural(db: &impl ConnectionTrait, order: &OrderId) -> Result<(), DbErr> {
+    natural::Entity::delete_many().filter(natural::Column::OrderId.eq(order.as_str())).exec(db).await.map(drop)
 }
 
 pub(super) async fn find(db: &impl ConnectionTrait, id: &OrderId) -> Outcome<Row> {
@@ -180,7 +262,9 @@ pub async fn change(
         let Refusal { code, message } = row.state.refuse(next);
         return Err(Refusal::new(code, format!("{message}: {why}")).into());
     }
-    write(tx, &row, stand.changes(), now).await
+    let [state, came_from, claim] = stand.changes();
+    let paid = if next == OrderState::Paid { row.amount } else { row.paid };
+    write(tx, &row, [state, came_from, claim, to(Column::Paid, paid)], now).await
 }
 
 /// The warehouse was told: the order awaits shipment, or will when it comes back from after-sales.
@@ -212,8 +296,12 @@ pub struct View {
     pub came_from: Option<OrderState>,
     /// The claim, while it is in after-sales.
     pub claim: Option<ClaimId>,
-    /// Money paid, in minor units.
+    /// What it costs, in minor units.
+    pub amount: i64,
+    /// Money paid, in minor units: nothing while payment is pending, then all of it.
     pub paid: i64,
+    /// What paid for it, once that is noted.
+    pub payment: Option<PaymentId>,
     /// Of it, refunded.
     pub refunded: i64,
     /// Of it, held by refunds that are not decided.
@@ -221,7 +309,7 @@ pub struct View {
     /// Raised by each change: of two events of an order, the one with the larger version is the later.
     pub order_version: i64,
     /// The key of its saga.
-    pub saga_key: String,
+    pub saga_key: ClientKey,
 }
 
 /// Looks at an order.
@@ -229,7 +317,9 @@ pub struct View {
 /// # Errors
 /// A refusal when there is no such order.
 pub async fn view(db: &impl ConnectionTrait, id: &OrderId) -> Outcome<View> {
-    let Row { state, came_from, claim, paid, refunded, held, order_version, saga_key, .. } = find(db, id).await?;
+    let row = find(db, id).await?;
+    let Row { state, came_from, claim, amount, paid, refunded, held, order_version, saga_key, .. } = row;
+    let (payment, saga_key) = (row.payment_id.map(PaymentId::stored), ClientKey::stored(saga_key));
     let claim = claim.map(ClaimId::stored);
-    Ok(View { state, came_from, claim, paid, refunded, held, order_version, saga_key })
+    Ok(View { state, came_from, claim, amount, paid, payment, refunded, held, order_version, saga_key })
 }

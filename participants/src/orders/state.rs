@@ -53,6 +53,12 @@ impl OrderState {
         }
     }
 
+    /// It was never paid, as far as this state tells.
+    #[must_use]
+    pub const fn is_before_payment(self) -> bool {
+        matches!(self, Self::PendingPayment | Self::Cancelled)
+    }
+
     /// The goods have left, as far as this state tells.
     #[must_use]
     pub const fn is_shipped(self) -> bool {
