@@ -431,6 +431,13 @@ pub enum Parked {
     NotFenced,
     /// Its request could not be made.
     Mapping(Refusal),
+    /// The participant's own code panicked over a call that can only be made again, three times in a row.
+    Panicked {
+        /// Which call.
+        phase: Phase,
+        /// The panic's text.
+        why: String,
+    },
     /// Handling the saga made the engine's own code panic, three times.
     Poisoned {
         /// The panic's text.
@@ -457,6 +464,7 @@ impl std::fmt::Display for Parked {
             Self::Exhausted { why } => write!(f, "no definite answer in all attempts and queries allowed: {why}"),
             Self::NotFenced => f.write_str("not done could not be proved: an attempt is unanswered"),
             Self::Mapping(refusal) => write!(f, "its request could not be made: {refusal}"),
+            Self::Panicked { phase, why } => write!(f, "its {phase} panicked three times in a row: {why}"),
             Self::Poisoned { why } => write!(f, "handling it panicked three times: {why}"),
         }
     }

@@ -50,6 +50,15 @@ pub enum What {
         /// What was heard last, for people.
         why: String,
     },
+    /// The participant's own code panicked over a call, the third time in a row.
+    Panicked {
+        /// The step instance.
+        step: StepInstance,
+        /// Which call.
+        phase: Phase,
+        /// The panic's text.
+        why: String,
+    },
     /// A wake time of [`Command::Wake`](crate::Command::Wake) has come.
     TimerFired(Timer),
     /// The saga was told something.
@@ -141,8 +150,14 @@ pub enum Action {
     RetryNow,
     /// Close it at the third party.
     Close,
-    /// It is done; this is its reply.
-    MarkDone(Payload),
+    /// It is done.
+    MarkDone {
+        /// Its reply.
+        value: Payload,
+        /// Believe it of a pivot or external though all that was heard says that nothing was done: see
+        /// [`needs_force`](crate::needs_force). What was heard stays as evidence to the contrary.
+        force: bool,
+    },
     /// It is not done, and never will be. Before that is believed of a pivot, a query fences what is on its way.
     MarkNotDone {
         /// Believe it without the query. It goes on being queried all the same.
@@ -176,7 +191,7 @@ impl Action {
             Self::QueryNow => Choice::QueryNow,
             Self::RetryNow => Choice::RetryNow,
             Self::Close => Choice::Close,
-            Self::MarkDone(_) => Choice::MarkDone,
+            Self::MarkDone { .. } => Choice::MarkDone,
             Self::MarkNotDone { .. } => Choice::MarkNotDone,
         }
     }

@@ -22,7 +22,7 @@ pub mod wire;
 
 pub use command::{Command, Delivery, deliveries, outstanding};
 pub use contract::{Data, Is, Kind, Operation, Refusal, Signal, StepKind, Verdict, kind, refuse};
-pub use decide::{Illegal, Starting, choices, decide, start};
+pub use decide::{Illegal, Starting, choices, decide, needs_force, start};
 pub use definition::{BuildError, BuildErrors, Definition, Description, Graph, Part};
 pub use dsl::{Cancelled, Confirmed, Handle, Saga, Scope, Trying};
 pub use entry::{Entry, Fact};
@@ -35,4 +35,4 @@ pub use payload::{Payload, PayloadHash};
 pub use policy::{OnExhausted, OnRefused, Policy, Retry, days, hours, minutes, seconds};
 pub use schemars;
 pub use state::{Life, State, Status, StepState, apply};
-pub use wire::{Answer, Answering, Call, Participant, Phase};
+pub use wire::{Answer, Answering, Call, PANICKED, Participant, Phase};

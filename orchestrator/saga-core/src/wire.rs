@@ -98,6 +98,10 @@ pub enum Answer {
     Closed,
 }
 
+/// How the reason of what came to nothing begins when the participant's own code panicked over it: the third such call in a row,
+/// where no end to them is set, waits for a person.
+pub const PANICKED: &str = "the handler panicked";
+
 impl Answer {
     /// The answer's word in headers and logs.
     #[must_use]

@@ -102,7 +102,7 @@ pub(super) async fn resolve(State(app): State<App>, Segment(id): Segment, parame
     let action = action(&body)?;
     let (by, reason) = signed(&body)?;
     let row = app.saga(&id).await?;
-    if let Action::MarkDone(value) = &action {
+    if let Action::MarkDone { value, .. } = &action {
         check_reply(&app, &row, &step, value, "value")?;
     }
     operate(&app, &row, step, action, by, reason).await
@@ -133,14 +133,14 @@ fn action(body: &Body) -> Result<Action, Problem> {
     if value.is_some() && action != "mark_done" {
         return Err(Problem::bad_request("bad_field", "`value` goes with `mark_done` alone").at("value"));
     }
-    if force && action != "mark_not_done" {
-        return Err(Problem::bad_request("bad_field", "`force` goes with `mark_not_done` alone").at("force"));
+    if force && !matches!(action.as_str(), "mark_done" | "mark_not_done") {
+        return Err(Problem::bad_request("bad_field", "`force` goes with `mark_done` and `mark_not_done`").at("force"));
     }
     match action.as_str() {
         "mark_done" => {
             let value =
                 value.ok_or_else(|| missing("value").hint("give what the step would have replied, or `null`"))?;
-            Ok(Action::MarkDone(value))
+            Ok(Action::MarkDone { value, force })
         }
         "mark_not_done" => Ok(Action::MarkNotDone { force }),
         "query_now" => Ok(Action::QueryNow),

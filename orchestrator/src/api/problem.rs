@@ -149,6 +149,7 @@ impl From<EngineError> for Problem {
             | EngineError::KeyTaken { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             EngineError::TooLate { .. }
             | EngineError::NotOffered { .. }
+            | EngineError::NeedsForce { .. }
             | EngineError::Quarantined { .. }
             | EngineError::Edited { .. } => StatusCode::CONFLICT,
             EngineError::Unavailable(_) | EngineError::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,

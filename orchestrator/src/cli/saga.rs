@@ -179,8 +179,8 @@ pub(super) struct Resolve {
     /// Close it at the third party
     #[arg(long, group = "action")]
     close: bool,
-    /// Believe --not-done without asking the third party first
-    #[arg(long, requires = "not_done")]
+    /// Believe --not-done without asking the third party first, or --done though the third party said no
+    #[arg(long, conflicts_with_all = ["query", "close"])]
     force: bool,
     #[command(flatten)]
     signed: Signed,
@@ -367,7 +367,9 @@ async fn only_step(client: &Client, saga: &str) -> Result<String, Failure> {
 fn resolution(resolve: &Resolve) -> Result<Fields, Failure> {
     let body = resolve.signed.fields()?.with("step", &resolve.step)?;
     match resolve {
-        Resolve { done: Some(reply), .. } => body.raw("value", value(reply)?).with("action", "mark_done"),
+        Resolve { done: Some(reply), force, .. } => {
+            body.raw("value", value(reply)?).with("force", force)?.with("action", "mark_done")
+        }
         Resolve { not_done: true, force, .. } => body.with("force", force)?.with("action", "mark_not_done"),
         Resolve { query: true, .. } => body.with("action", "query_now"),
         Resolve { .. } => body.with("action", "close"),

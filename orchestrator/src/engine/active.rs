@@ -2,7 +2,7 @@
 
 use super::{
     gates::Pass,
-    message::{Reply, Snapshot, Until},
+    message::{Snapshot, Until},
 };
 use crate::store::{JournalRow, Projection, SagaStatus, TimerChange, TimerName, TimerRow};
 use std::{
@@ -27,7 +27,6 @@ pub(super) struct Active {
     /// Its durable timers, as they will be when everything decided is written.
     pub(super) timers: BTreeMap<TimerName, TimerRow>,
     pub(super) projection: Projection,
-    pub(super) watchers: Vec<(Until, Reply<Snapshot>)>,
     pub(super) panics: u8,
     /// What was outstanding when it was read from its journal: calls of these may have been made that nobody here remembers.
     pub(super) recovered: BTreeSet<HandKey>,
@@ -51,6 +50,10 @@ pub(super) struct Hand {
     /// When its attempt times out, or is made again: the agenda's key.
     pub(super) next: (Millis, u64),
     pub(super) out: bool,
+    /// It rests for so long that a durable timer makes the call again: its saga need not stay in memory for it.
+    pub(super) rests: bool,
+    /// Panics of the participant's own code over this call, in a row.
+    pub(super) panics: u8,
     /// While it is out to a participant.
     pub(super) pass: Option<Pass>,
 }
@@ -105,7 +108,6 @@ impl Active {
             hands: BTreeMap::new(),
             timers,
             projection,
-            watchers: Vec::new(),
             panics: 0,
             recovered: BTreeSet::new(),
         }
@@ -172,31 +174,17 @@ impl Active {
         self.durable == self.state.seq || broken("calls_leave_before_the_journal")
     }
 
-    /// Nothing is in hand that memory alone knows, and nobody waits for it here.
+    /// Nothing is in hand that memory alone knows.
     pub(super) fn only_waits(&self) -> bool {
-        self.is_durable() && self.watchers.is_empty() && self.hands.is_empty()
+        self.is_durable() && self.hands.values().all(|hand| hand.rests && hand.panics == 0)
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot { state: Arc::new(self.state.clone()) }
     }
-
-    /// Takes out those who waited for what is there now.
-    pub(super) fn take_reached(&mut self) -> Vec<Reply<Snapshot>> {
-        let (mut reached, mut waiting) = (Vec::new(), Vec::new());
-        for (until, reply) in std::mem::take(&mut self.watchers) {
-            if has_reached(&self.state, &until) {
-                reached.push(reply);
-            } else if !reply.is_closed() {
-                waiting.push((until, reply));
-            }
-        }
-        self.watchers = waiting;
-        reached
-    }
 }
 
-fn has_reached(state: &State, until: &Until) -> bool {
+pub(super) fn has_reached(state: &State, until: &Until) -> bool {
     match until {
         Until::Now => true,
         Until::End => state.life.is_ended(),

@@ -4,7 +4,7 @@ use super::{
     Shared,
     message::{Coming, Incoming, Message, Note},
 };
-use crate::store::{InboxId, InboxItem, StoreError};
+use crate::store::{Filter, InboxId, InboxItem, StoreError};
 use std::{sync::Arc, time::Duration};
 use tercet_core::{Signalled, What};
 
@@ -85,8 +85,21 @@ fn hand_over(shared: &Shared, id: InboxId, item: &InboxItem) {
     shared.send(Message::Event(Incoming { saga: item.saga, what, inbox: Some(id), reply: None }));
 }
 
-/// Takes up what had not ended when the last process did.
+/// Takes up what had not ended when the last process did; first what a person is shown, since that may be mended by now.
 pub(super) async fn recovery(shared: Arc<Shared>) {
+    let parked = Filter { parked: Some(true), ..Filter::default() };
+    let mut before = None;
+    while !shared.is_stopped() {
+        match shared.store.list(parked.clone(), before, PAGE).await {
+            Ok(rows) => {
+                let Some(last) = rows.last() else { break };
+                before = Some(last.id);
+                let open = rows.into_iter().filter(|row| !row.projection.status.is_end());
+                open.for_each(|row| shared.send(Message::Shown(row.id, row.projection)));
+            }
+            Err(error) => pause(&shared, &error).await,
+        }
+    }
     let mut after = None;
     while !shared.is_stopped() {
         match shared.store.unfinished(after, PAGE).await {

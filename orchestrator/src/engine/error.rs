@@ -71,6 +71,14 @@ pub enum EngineError {
         /// What it offers.
         choices: Vec<Choice>,
     },
+    /// The step is known as not done.
+    #[error("step `{step}` is known as not done ({why}): mark it done by force if it is done all the same, with the reason")]
+    NeedsForce {
+        /// The step instance.
+        step: StepInstance,
+        /// What says so.
+        why: String,
+    },
     /// The saga's journal cannot be handled here.
     #[error("saga {saga} cannot be handled: {why}")]
     Quarantined {
@@ -123,6 +131,7 @@ impl EngineError {
             Self::BadValue { .. } => "bad_value",
             Self::TooLate { .. } => "too_late",
             Self::NotOffered { .. } => "not_offered",
+            Self::NeedsForce { .. } => "needs_force",
             Self::Quarantined { .. } => "quarantined",
             Self::Edited { .. } => "edited_definition",
             Self::Unavailable(_) => "unavailable",

@@ -2,7 +2,7 @@
 
 use super::{
     EngineError,
-    active::{Active, timer_of},
+    active::{Active, has_reached, timer_of},
     message::{Coming, Incoming, Message, Note, Reply, Snapshot, Until},
     starts::row_of,
     worker::Worker,
@@ -10,8 +10,8 @@ use super::{
 use crate::store::{AuditRow, InboxItem};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tercet_core::{
-    Action, Answer, Answered, Delivery, Entry, Event, Life, Phase, SagaId, StepInstance, What, choices, decide,
-    deliveries, state::Effect,
+    Action, Answer, Answered, Delivery, Entry, Event, Life, Operated, Phase, SagaId, Status, StepInstance, StepState,
+    What, choices, decide, deliveries, needs_force, state::Effect,
 };
 
 /// Who cancels a child, in its journal: no person, so that nothing is audited.
@@ -29,8 +29,8 @@ pub(super) enum Decided {
     Panicked,
 }
 
-/// Panics while handling one saga, after which it waits for a person.
-const PANICS_MAX: u8 = 3;
+/// Panics while handling one saga, or of a participant over one call, after which it waits for a person.
+pub(super) const PANICS_MAX: u8 = 3;
 
 impl Worker {
     pub(super) fn incoming(&mut self, incoming: Incoming) {
@@ -114,10 +114,7 @@ impl Worker {
                 if !offered.contains(&operated.action.choice()) {
                     return Err(EngineError::NotOffered { step: operated.step.clone(), choices: offered });
                 }
-                if let (Action::MarkDone(value), Some(node)) = (&operated.action, active.graph.node(&operated.step)) {
-                    let bad = |why| EngineError::BadValue { what: operated.step.to_string(), why };
-                    node.check_reply(value).map_err(bad)?;
-                }
+                may_mark_done(active, operated)?;
             }
             _ => {}
         }
@@ -205,19 +202,41 @@ impl Worker {
 
     /// Answers with the saga as it is, once that is durable.
     fn answer_when_durable(&mut self, saga: SagaId, reply: Reply<Snapshot>) {
-        if let Some(active) = self.sagas.get_mut(&saga) {
-            active.watchers.push((Until::Now, reply));
-        }
+        self.watchers.entry(saga).or_default().push((Until::Now, reply));
     }
 
     pub(super) fn watch(&mut self, saga: SagaId, until: Until, reply: Reply<Snapshot>) {
         if let Some(why) = self.quarantined.get(&saga) {
             drop(reply.send(Err(EngineError::Quarantined { saga, why: why.clone() })));
-        } else if let Some(active) = self.sagas.get_mut(&saga) {
-            active.watchers.push((until, reply));
+        } else if self.sagas.contains_key(&saga) {
+            self.watchers.entry(saga).or_default().push((until, reply));
             self.reconcile(saga);
         } else {
             self.want(saga, Some(Message::Watch(saga, until, reply)));
+        }
+    }
+
+    /// Answers those who waited for what is there now.
+    pub(super) fn tell_watchers(&mut self, saga: SagaId) {
+        let (Some(active), Some(watchers)) = (self.sagas.get(&saga), self.watchers.remove(&saga)) else { return };
+        let (reached, waiting): (Vec<_>, Vec<_>) =
+            watchers.into_iter().partition(|(until, _)| has_reached(&active.state, until));
+        if !reached.is_empty() {
+            let snapshot = active.snapshot();
+            reached.into_iter().for_each(|(_, reply)| drop(reply.send(Ok(snapshot.clone()))));
+        }
+        if !waiting.is_empty() {
+            self.watchers.insert(saga, waiting);
+        }
+    }
+
+    /// Forgets those who do not wait any more.
+    pub(super) fn left(&mut self, saga: SagaId) {
+        if let Some(watchers) = self.watchers.get_mut(&saga) {
+            watchers.retain(|(_, reply)| !reply.is_closed());
+            if watchers.is_empty() {
+                self.watchers.remove(&saga);
+            }
         }
     }
 }
@@ -227,6 +246,23 @@ fn sender_of(what: &Coming) -> Option<tercet_core::Sender> {
     match what {
         Coming::Event(What::Signalled(signalled)) => signalled.from.clone(),
         _ => None,
+    }
+}
+
+/// What is marked done has a reply that its step could have given, and nothing speaks against it, or it is believed by force. A
+/// confirm and a cancel have no reply.
+fn may_mark_done(active: &Active, operated: &Operated) -> Result<(), EngineError> {
+    let Action::MarkDone { value, force } = &operated.action else { return Ok(()) };
+    let step = operated.step.clone();
+    if let Some(no) = needs_force(&active.state, &step).filter(|_| !force) {
+        return Err(EngineError::NeedsForce { step, why: no.to_string() });
+    }
+    let is_phase_two = |at: &StepState| matches!(at.status, Status::Confirming | Status::Undoing | Status::Done);
+    match active.graph.node(&step) {
+        Some(node) if !active.state.step(&step).is_some_and(is_phase_two) => {
+            node.check_reply(value).map_err(|why| EngineError::BadValue { what: step.to_string(), why })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     active::{Active, Hand, HandKey},
     breaker::Ended,
-    events::Decided,
+    events::{Decided, PANICS_MAX},
     gates::{Pass, Waiter},
     message::{Heard, HeardWhat},
     tell,
@@ -15,7 +15,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, time::Duration};
 use tercet_core::{
-    Answer, Answered, Call as WireCall, Command, Millis, Payload, Phase, Policy, SagaId, StepInstance, What,
+    Answer, Answered, Call as WireCall, Command, Millis, PANICKED, Payload, Phase, Policy, SagaId, StepInstance, What,
     command::Call,
 };
 
@@ -23,10 +23,11 @@ impl Worker {
     /// Brings a saga's hands in step with what is outstanding, once everything decided is durable; lets go of a saga that only
     /// waits.
     pub(super) fn reconcile(&mut self, saga: SagaId) {
-        let Some(active) = self.sagas.get_mut(&saga).filter(|active| active.is_durable()) else { return };
-        for reply in active.take_reached() {
-            drop(reply.send(Ok(active.snapshot())));
+        if !self.sagas.get(&saga).is_some_and(Active::is_durable) {
+            return;
         }
+        self.tell_watchers(saga);
+        let Some(active) = self.sagas.get_mut(&saga) else { return };
         let mut wanted: BTreeMap<HandKey, Command> =
             active.commands.iter().filter_map(|c| Some((HandKey::of(c)?, c.clone()))).collect();
         for (_, hand) in active.hands.extract_if(.., |key, _| !wanted.contains_key(key)) {
@@ -36,9 +37,15 @@ impl Worker {
         for (key, command) in wanted {
             self.take_in_hand(saga, &key, command);
         }
-        if self.sagas.get(&saga).is_some_and(|active| active.only_waits() && !self.next.changes.contains_key(&saga)) {
-            self.sagas.remove(&saga);
+        if self.sagas.get(&saga).is_some_and(Active::only_waits) && !self.is_being_written(saga) {
+            let hands = self.sagas.remove(&saga).map(|active| active.hands).unwrap_or_default();
+            hands.values().for_each(|hand| drop(self.agenda.remove(&hand.next)));
         }
+    }
+
+    fn is_being_written(&self, saga: SagaId) -> bool {
+        let mut drafts = self.first.iter().chain(&self.writing).chain([&self.next]);
+        drafts.any(|draft| draft.changes.contains_key(&saga))
     }
 
     fn take_in_hand(&mut self, saga: SagaId, key: &HandKey, command: Command) {
@@ -50,21 +57,32 @@ impl Worker {
         }
         let kept = active.timers.get(&key.timer()).cloned();
         let made = kept.as_ref().map_or(0, |row| row.attempt).max(u32::from(active.recovered.remove(key)));
-        let hand = Hand { number: 0, attempts: made, unsent: 0, next: (now, 0), out: false, pass: None };
+        let hand = Hand {
+            number: 0,
+            attempts: made,
+            unsent: 0,
+            next: (now, 0),
+            out: false,
+            rests: false,
+            panics: 0,
+            pass: None,
+        };
         active.hands.insert(key.clone(), hand);
         match kept.filter(|row| row.attempt > 0 && row.due > now) {
-            Some(row) => self.rest(saga, key, row.due),
+            Some(row) => self.rest(saga, key, row.due, true),
             None => self.send(saga, key, command),
         }
     }
 
-    fn rest(&mut self, saga: SagaId, key: &HandKey, until: Millis) {
+    fn rest(&mut self, saga: SagaId, key: &HandKey, until: Millis, is_kept: bool) {
         let number = self.number();
+        let rests = is_kept && until >= self.now().plus(self.shared.settings.look_ahead);
         let next = self.plan(until, Agenda::Hand(saga, number));
         if let Some(hand) = self.hand_mut(saga, key) {
             hand.number = number;
             hand.next = next;
             hand.out = false;
+            hand.rests = rests;
             hand.pass = None;
         }
     }
@@ -92,7 +110,7 @@ impl Worker {
             Command::Call(call) => {
                 let number = self.number();
                 let Some(hand) = self.hand_mut(saga, key) else { return };
-                (hand.number, hand.next, hand.out) = (number, (Millis::default(), 0), false);
+                (hand.number, hand.next, hand.out, hand.rests) = (number, (Millis::default(), 0), false, false);
                 self.line_up(saga, number, &call);
             }
             Command::Tell { step, id, target, payload } => {
@@ -131,6 +149,7 @@ impl Worker {
         hand.attempts += 1;
         hand.next = next;
         hand.out = true;
+        hand.rests = false;
         hand.pass = pass;
         let heard = Heard {
             saga,
@@ -199,13 +218,12 @@ impl Worker {
         self.reconcile(saga);
     }
 
-    /// An answer is an answer, a refusal too. What vouches that nothing happened is none, but for an effect's *not now*: that is
-    /// the third party's word.
+    /// An answer is an answer, a refusal too. *Not now* is none, unless it says when, or speaks for a third party: an effect's.
     fn how_it_ended(&self, saga: SagaId, key: &HandKey, heard: &HeardWhat) -> Ended {
         let Some(active) = self.sagas.get(&saga) else { return Ended::Answered };
         let is_effect = active.state.step(&key.step).is_some_and(|at| at.effect.is_some());
         match heard {
-            HeardWhat::Answer(Answer::Retry { reason, .. }) if !is_effect || key.phase != Phase::Try => {
+            HeardWhat::Answer(Answer::Retry { after: None, reason }) if !is_effect || key.phase != Phase::Try => {
                 Ended::Error(reason.clone())
             }
             HeardWhat::Answer(Answer::Done(reply)) => match unreadable(active, &key.step, key.phase, reply) {
@@ -253,7 +271,8 @@ impl Worker {
         if let Some(hand) = self.hand_mut(saga, key) {
             hand.attempts = hand.attempts.min(1);
         }
-        self.ask_later(saga, key, pace, false);
+        let is_long = pace >= self.shared.settings.look_ahead;
+        self.ask_later(saga, key, pace, is_long);
     }
 
     /// A person does not want to wait for a step's next attempt.
@@ -308,11 +327,23 @@ impl Worker {
                 return;
             }
         }
+        if self.has_panicked_thrice(saga, key, &why) {
+            let panicked = What::Panicked { step: step.clone(), phase, why: why.clone() };
+            if matches!(self.decide(saga, panicked), Decided::Written) {
+                return;
+            }
+        }
         if attempts >= policy.attention_after {
             self.decide(saga, What::Struggling { step, phase, attempts, why });
         }
         let wait = policy.retry.delay(attempts, jitter).max(after.unwrap_or_default());
         self.ask_later(saga, key, wait, true);
+    }
+
+    fn has_panicked_thrice(&mut self, saga: SagaId, key: &HandKey, why: &str) -> bool {
+        let Some(hand) = self.hand_mut(saga, key) else { return false };
+        hand.panics = if why.starts_with(PANICKED) { hand.panics.saturating_add(1) } else { 0 };
+        hand.panics >= PANICS_MAX
     }
 
     /// Nothing was sent, so no attempt was spent: again after the policy's wait.
@@ -331,8 +362,9 @@ impl Worker {
         self.ask_later(saga, key, policy.retry.delay(unsent, jitter), false);
     }
 
-    /// Rests a hand. The attempts made are kept in a durable timer, so that a crash resets no count.
-    fn ask_later(&mut self, saga: SagaId, key: &HandKey, wait: Duration, spent: bool) {
+    /// Rests a hand. The attempts made are kept in a durable timer, so that a crash resets no count; a long rest is, too, so that
+    /// its saga need not stay in memory.
+    fn ask_later(&mut self, saga: SagaId, key: &HandKey, wait: Duration, is_kept: bool) {
         let due = self.now().plus(wait);
         if self.command(saga, key).is_none() {
             return;
@@ -340,8 +372,8 @@ impl Worker {
         let Some(hand) = self.hand_mut(saga, key) else { return };
         let (next, attempt) = (hand.next, hand.attempts);
         self.agenda.remove(&next);
-        self.rest(saga, key, due);
-        if spent {
+        self.rest(saga, key, due, is_kept);
+        if is_kept {
             let row = TimerRow { saga, name: key.timer(), due, attempt };
             if let Some(active) = self.sagas.get_mut(&saga) {
                 active.timers.insert(row.name.clone(), row.clone());

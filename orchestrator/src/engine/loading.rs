@@ -120,11 +120,25 @@ impl Worker {
         }
     }
 
+    /// A saga's row that may still show what kept it from being read before: it is to say what its journal says.
+    pub(super) fn shown(&mut self, saga: SagaId, row: Projection) {
+        let Some(active) = self.sagas.get(&saga) else { return self.want(saga, Some(Message::Shown(saga, row))) };
+        let right = Projection { updated: row.updated, ..active.projection.clone() };
+        if right != row {
+            let right = Projection { updated: self.now(), ..right };
+            self.next.change(saga).projection = Some((saga, right));
+        }
+        self.reconcile(saga);
+    }
+
     /// Sets a saga apart that cannot be handled: its row shows why, and it is not tried again until the next start.
     pub(super) fn quarantine(&mut self, saga: SagaId, why: &str) {
         tracing::error!(saga.id = %saga, error = why, "a saga cannot be handled and is set apart");
         self.quarantined.insert(saga, why.to_owned());
         self.sagas.remove(&saga);
+        for (_, reply) in self.watchers.remove(&saga).unwrap_or_default() {
+            drop(reply.send(Err(EngineError::Quarantined { saga, why: why.to_owned() })));
+        }
         let shared = self.shared.clone();
         let (why, incarnation) = (why.to_owned(), self.incarnation);
         self.shared.env.spawn(Box::pin(async move {

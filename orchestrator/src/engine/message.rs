@@ -1,7 +1,7 @@
 //! What reaches the worker, and what travels between sagas through the inbox.
 
 use super::{EngineError, gates::ParticipantState};
-use crate::store::{InboxId, JournalRow, Started, StoreError, TimerName, TimerRow};
+use crate::store::{InboxId, JournalRow, Projection, Started, StoreError, TimerName, TimerRow};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tercet_core::{
@@ -36,6 +36,10 @@ pub(super) enum Message {
     Watch(SagaId, Until, Reply<Snapshot>),
     /// A caller looks at what the engine is busy with.
     Look(Reply<Look>),
+    /// Somebody who waited for a saga has gone.
+    Left(SagaId),
+    /// A saga's row, as lists show it.
+    Shown(SagaId, Projection),
     /// Stop: begin nothing more, and say when the last batch is written.
     Stop(oneshot::Sender<()>),
 }

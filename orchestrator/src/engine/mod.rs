@@ -147,12 +147,16 @@ impl Engine {
         self.event(saga, Coming::Answer { step, phase, answer }).await
     }
 
-    /// Waits until a saga has come so far. It is read into memory for it, and stays there while somebody waits.
+    /// Waits until a saga has come so far. Waiting keeps it out of nobody's way: it stays in memory only while it has something in
+    /// hand.
     ///
     /// # Errors
     /// When the saga is not known or cannot be handled.
     pub async fn wait(&self, saga: SagaId, until: Until) -> Result<Snapshot, EngineError> {
-        self.ask(|reply| Message::Watch(saga, until, reply)).await
+        let mut leaving = Leaving { shared: Some(self.shared.clone()), saga };
+        let reached = self.ask(|reply| Message::Watch(saga, until, reply)).await;
+        leaving.shared = None;
+        reached
     }
 
     /// A saga with its history, as it is durably; also one whose definition is gone.
@@ -266,6 +270,20 @@ impl Engine {
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+/// Says so when somebody who waits goes away before the answer.
+struct Leaving {
+    shared: Option<Arc<Shared>>,
+    saga: SagaId,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.send(Message::Left(self.saga));
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     active::Active,
     draft::Draft,
     gates::Gates,
-    message::{Look, Message},
+    message::{Look, Message, Reply, Snapshot, Until},
 };
 use crate::store::{Incarnation, TimerName};
 use std::{
@@ -44,6 +44,8 @@ pub(super) struct Worker {
     /// Messages for sagas that are being read.
     pub(super) loading: BTreeMap<SagaId, Vec<Message>>,
     pub(super) to_load: Vec<SagaId>,
+    /// Who waits for a saga to come so far. That keeps no saga in memory.
+    pub(super) watchers: BTreeMap<SagaId, Vec<(Until, Reply<Snapshot>)>>,
     pub(super) next: Draft,
     /// The batch that the store has now.
     pub(super) writing: Option<Draft>,
@@ -75,6 +77,7 @@ impl Worker {
             sagas: BTreeMap::new(),
             loading: BTreeMap::new(),
             to_load: Vec::new(),
+            watchers: BTreeMap::new(),
             next: Draft::default(),
             writing: None,
             first: VecDeque::new(),
@@ -132,6 +135,8 @@ impl Worker {
             Message::Written(result) => self.written(result),
             Message::Raised(result) => self.raised(result),
             Message::Watch(saga, until, reply) => self.watch(saga, until, reply),
+            Message::Left(saga) => self.left(saga),
+            Message::Shown(saga, row) => self.shown(saga, row),
             Message::Look(reply) => drop(reply.send(Ok(self.look()))),
             Message::Stop(done) => self.begin_stopping(done),
         }

@@ -194,7 +194,7 @@ impl Worker {
         for hand in active.hands.values() {
             self.agenda.remove(&hand.next);
         }
-        for (until, reply) in active.watchers {
+        for (until, reply) in self.watchers.remove(&saga).unwrap_or_default() {
             if until == Until::Now {
                 // It stood for what is not known to be written.
                 drop(reply.send(Err(EngineError::Unavailable(UNSURE.to_owned()))));

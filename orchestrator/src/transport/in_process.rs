@@ -1,8 +1,8 @@
 //! Participants in the same process.
 
 use super::{CallError, Calling, Transport};
-use std::{collections::BTreeMap, sync::Arc};
-use tercet_core::{Call, Participant};
+use std::{any::Any, collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, task::Poll};
+use tercet_core::{Call, PANICKED, Participant};
 
 /// Calls participants in this process, each found by the contracts it names.
 #[derive(Clone, Default)]
@@ -32,13 +32,31 @@ impl InProcess {
 impl Transport for InProcess {
     fn call(&self, call: Call) -> Calling {
         match self.by_contract.get(call.contract.as_str()).cloned() {
-            Some(participant) => Box::pin(async move { Ok(participant.call(call).await) }),
+            Some(participant) => Box::pin(async move {
+                let mut calling =
+                    std::panic::catch_unwind(AssertUnwindSafe(|| participant.call(call))).map_err(silent)?;
+                std::future::poll_fn(|cx| {
+                    match std::panic::catch_unwind(AssertUnwindSafe(|| calling.as_mut().poll(cx))) {
+                        Ok(polled) => polled.map(Ok),
+                        Err(panic) => Poll::Ready(Err(silent(panic))),
+                    }
+                })
+                .await
+            }),
             None => {
                 let contract = call.contract.to_string();
                 Box::pin(std::future::ready(Err(CallError::NoResponder { contract })))
             }
         }
     }
+}
+
+/// A participant that panicked outside of any barrier: nobody knows what it did before.
+#[expect(clippy::needless_pass_by_value, reason = "as it comes from `catch_unwind`")]
+fn silent(panic: Box<dyn Any + Send>) -> CallError {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it said nothing".to_owned());
+    CallError::Silent(format!("{PANICKED}: {text}"))
 }
 
 impl std::fmt::Debug for InProcess {

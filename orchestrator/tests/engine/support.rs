@@ -89,11 +89,17 @@ fn wait() -> Definition<u32, u32> {
     saga.output(taken, |n| n)
 }
 
+pub(crate) fn registry() -> Registry {
+    let all = [purchase(), gift(), impatient(), payment(), letter(), wait()];
+    all.into_iter().fold(Registry::new(), |registry, definition| registry.with(definition).unwrap())
+}
+
 /// What a participant does about a call.
 pub(crate) enum Says {
     Now(Answer),
     After(Duration, Answer),
     Never,
+    Panic(&'static str),
 }
 
 pub(crate) fn done() -> Says {
@@ -129,6 +135,7 @@ impl Participant for Crowd {
             let Says::After(time, answer) = says else {
                 return match says {
                     Says::Now(answer) => answer,
+                    Says::Panic(text) => panic!("{text}"),
                     _ => std::future::pending().await,
                 };
             };
@@ -150,21 +157,19 @@ pub(crate) struct World {
     pub(crate) store: MemoryStore,
     pub(crate) crowd: Arc<Crowd>,
     pub(crate) settings: Settings,
+    /// One clock, whoever runs.
+    env: Arc<Machine>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let crowd = Crowd { says: Mutex::new(Box::new(|_| done())), calls: Mutex::default(), busy: Mutex::default() };
         let settings = Settings::of("default".parse().unwrap());
-        Self { store: MemoryStore::new(), crowd: Arc::new(crowd), settings }
+        Self { store: MemoryStore::new(), crowd: Arc::new(crowd), settings, env: Arc::default() }
     }
 
     pub(crate) async fn run(&self) -> Engine {
-        let mut registry = Registry::new();
-        for definition in [purchase(), gift(), impatient(), payment(), letter(), wait()] {
-            registry = registry.with(definition).unwrap();
-        }
-        self.run_with(registry).await
+        self.run_with(registry()).await
     }
 
     pub(crate) async fn run_with(&self, registry: Registry) -> Engine {
@@ -173,7 +178,7 @@ impl World {
             store: Arc::new(self.store.clone()),
             transport: Arc::new(InProcess::new(participants)),
             registry,
-            env: Arc::new(Machine::new()),
+            env: self.env.clone(),
             settings: self.settings.clone(),
         };
         Engine::run(parts).await.unwrap()

@@ -218,7 +218,7 @@ async fn row_15_actions_that_are_not_offered_or_not_known() {
     assert_snapshot!(resolve(r#"{"step": "tell", "action": "mark_done", "reason": "x"}"#).await, @"400 missing_field [value]: `value` is missing | give what the step would have replied, or `null`");
     assert_snapshot!(resolve(r#"{"step": "tell", "action": "mark_done", "value": 7, "reason": "x"}"#).await, @"422 bad_value [value]: `value` must be null, and is 7");
     assert_snapshot!(resolve(r#"{"step": "tell", "action": "close", "value": 7, "reason": "x"}"#).await, @"400 bad_field [value]: `value` goes with `mark_done` alone");
-    assert_snapshot!(resolve(r#"{"step": "tell", "action": "mark_done", "value": null, "force": true, "reason": "x"}"#).await, @"400 bad_field [force]: `force` goes with `mark_not_done` alone");
+    assert_snapshot!(resolve(r#"{"step": "tell", "action": "query_now", "force": true, "reason": "x"}"#).await, @"400 bad_field [force]: `force` goes with `mark_done` and `mark_not_done`");
     assert_snapshot!(resolve(r#"{"step": "tell"}"#).await, @"400 missing_field [action]: `action` is missing");
     let retry = node.post(&format!("/v1/sagas/{id}/retry"), r#"{"step": "seat", "reason": "x"}"#).await;
     assert_snapshot!(retry.problem(), @"409 not_offered: step `seat` does not offer that now | it offers nothing | choices []");

@@ -241,7 +241,8 @@ fn honest(town: &Town, state: &State, step: &StepInstance, choice: Choice) -> Op
         Choice::Close => Some(Action::Close),
         Choice::MarkDone if at.effect.is_some() && town.bank.has_moved(key.as_str()) => {
             let request: BTreeMap<String, serde_json::Value> = at.ask.as_ref()?.request.parse().ok()?;
-            Payload::of(request.get("minor")?).ok().map(Action::MarkDone)
+            // A bank that said no, and paid all the same, is what a person who knows better is there for.
+            Some(Action::MarkDone { value: Payload::of(request.get("minor")?).ok()?, force: true })
         }
         // Money that is not ours to keep: nobody settles for *not done*.
         Choice::MarkNotDone if at.kind == StepKind::Pivot && state.definition().as_str() != "give_back" => {

@@ -150,7 +150,7 @@ async fn a_person_who_knows_that_it_is_done_confirms_it() {
     let (world, trial) = unknown_for_good().await;
     let amount = crate::support::eur(11_320);
     let value = MoneyBack { transaction: "by-hand".to_owned(), amount, at_ms: world.now().0 };
-    let mark = Action::MarkDone(Payload::of(&value).unwrap());
+    let mark = Action::MarkDone { value: Payload::of(&value).unwrap(), force: false };
     world.operate(trial.saga(), "money", mark).await.unwrap();
     assert_eq!(ended(&world.settled(trial.saga()).await), "confirmed");
     let ledger = world.ledger().await;

@@ -36,7 +36,7 @@ async fn check(behaviour: Behaviour, by_hand: bool) -> (Vec<String>, Delta) {
     if by_hand {
         world.until(saga, |state| state.steps.values().any(|step| step.pending.is_some())).await;
         let value = MoneyBack { transaction: "by-hand".to_owned(), amount: eur(17_925), at_ms: world.now().0 };
-        let mark = Action::MarkDone(Payload::of(&value).unwrap());
+        let mark = Action::MarkDone { value: Payload::of(&value).unwrap(), force: false };
         world.operate(saga, "money", mark).await.unwrap();
     }
     let state = world.settled(saga).await;

@@ -165,6 +165,16 @@ impl Deciding<'_> {
         Ok(())
     }
 
+    /// What panics three times in a row would go on for ever: a person looks. A try before the decision has an end of its own.
+    pub(super) fn panicked(&mut self, step: StepInstance, phase: Phase, why: String) -> Result<(), Illegal> {
+        let at = self.asked(&step)?;
+        let ends = self.state.life == Life::Trying && phase == Phase::Try;
+        if at.effect.is_none() && at.parked.is_none() && is_out(at, phase) && !ends {
+            self.park(step, Parked::Panicked { phase, why });
+        }
+        Ok(())
+    }
+
     /// Evidence against what was decided, once in each direction. Done after not done starts what takes it back.
     pub(super) fn contradicted(&mut self, step: StepInstance, evidence: Evidence) {
         if broken("drop_late_evidence") || broken("close_without_asking") {

@@ -11,7 +11,7 @@ mod read;
 mod signals;
 mod undo;
 
-pub use operate::choices;
+pub use operate::{choices, needs_force};
 
 use crate::{
     Millis, Payload, Phase, SagaId, SagaKey, StepInstance, StepKind,
@@ -112,6 +112,14 @@ pub enum Illegal {
         /// The answer.
         answer: &'static str,
     },
+    /// A person marked done, without force, what is known as not done.
+    #[error("step `{step}` is known as not done: {why}")]
+    Contrary {
+        /// The step instance.
+        step: StepInstance,
+        /// What says so.
+        why: String,
+    },
     /// A person did what was not offered.
     #[error("step `{step}` does not offer that now")]
     NotOffered {
@@ -145,6 +153,7 @@ impl Deciding<'_> {
             What::Silent { step, phase, attempt, why } => self.silent(&step, phase, attempt, why)?,
             What::Exhausted { step, attempts, why } => self.exhausted(step, attempts, why)?,
             What::Struggling { step, phase, attempts, why } => self.struggling(step, phase, attempts, &why)?,
+            What::Panicked { step, phase, why } => self.panicked(step, phase, why)?,
             What::TimerFired(Timer::Deadline) => self.deadline(),
             What::TimerFired(Timer::Step(step)) => self.woke(&step)?,
             What::Signalled(signalled) => self.signalled(signalled),

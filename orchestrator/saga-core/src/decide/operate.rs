@@ -5,7 +5,7 @@ use crate::{
     Payload, Refusal, StepInstance, StepKind,
     canary::broken,
     definition::{Graph, Node, OUTPUT, SAGA},
-    entry::{Abort, Fact, Parked},
+    entry::{Abort, Evidence, Fact, Parked},
     event::{Action, Choice, Operated},
     state::{Life, Next, State, Status, StepState},
 };
@@ -59,12 +59,30 @@ fn effect_choices(graph: &Graph, step: &StepInstance, at: &StepState) -> Vec<Cho
     choices
 }
 
+/// What speaks against a person's *mark done*: the definite no of an effect's own third party, or that every attempt was vouched to
+/// have done nothing. Then it is believed only by force.
+#[must_use]
+pub fn needs_force(state: &State, step: &StepInstance) -> Option<Refusal> {
+    let at = state.step(step).filter(|at| at.status == Status::Asked)?;
+    if at.effect.as_ref()?.is_out() {
+        return None;
+    }
+    Some(match &at.parked {
+        Some(Parked::Refused { refusal, .. }) => refusal.clone(),
+        _ => Refusal::new("nothing_done", "every attempt was answered that nothing happened"),
+    })
+}
+
 impl Deciding<'_> {
     pub(super) fn operated(&mut self, operated: Operated) -> Result<(), Illegal> {
         let Operated { step, action, by, reason } = operated;
         let choice = action.choice();
         if !choices(self.graph, &self.state, &step).contains(&choice) {
             return Err(Illegal::NotOffered { step });
+        }
+        let contrary = needs_force(&self.state, &step);
+        if let (Action::MarkDone { force: false, .. }, Some(no)) = (&action, &contrary) {
+            return Err(Illegal::Contrary { step, why: no.to_string() });
         }
         self.fact(Fact::Operated { step: step.clone(), action: choice, by, reason: reason.clone() });
         let is_effect = self.asked(&step)?.effect.is_some();
@@ -73,7 +91,12 @@ impl Deciding<'_> {
             Action::RetryNow => self.fact(Fact::Resumed { step }),
             Action::QueryNow => self.query_now(step),
             Action::Close => self.fact(Fact::Closing { step, why: reason, next: Some(self.at) }),
-            Action::MarkDone(value) => self.mark_done(step, value),
+            Action::MarkDone { value, .. } => {
+                self.mark_done(step.clone(), value);
+                if let Some(no) = contrary {
+                    self.contradicted(step, Evidence::NotDone(no));
+                }
+            }
             Action::MarkNotDone { force } if is_effect => self.mark_effect_not_done(step, force, reason),
             Action::MarkNotDone { .. } => self.fact(Fact::Dropped { step }),
         }

@@ -687,6 +687,49 @@ fn a_person_marks_it_done_and_late_evidence_to_the_contrary_is_kept_once() {
 }
 
 #[test]
+fn what_is_known_as_not_done_is_marked_done_by_force_alone_and_stays_contradicted() {
+    assert_snapshot!(pay(kept(), "
+        money try refused empty
+        op money done 7
+        op money force_done 7
+        hold confirm done
+    "), @"
+    asks money 7
+        deadline at 3600s, try money#1
+    money try refused empty: PARKS money: its try was refused: empty: no
+        deadline at 3600s
+    op money done 7: illegal: step `money` is known as not done: empty: no
+    op money force_done 7: bob MarkDone money; money done 7; CONTRADICTED money not done empty; COMMIT
+        confirm hold reply 7
+    hold confirm done: hold confirmed; CONFIRMED 7
+    ");
+    // Every attempt vouches that nothing happened: that is as definite.
+    assert_snapshot!(pay(plain(), "
+        money try retry poor
+        op money force_done 7
+    "), @"
+    asks money 7
+        deadline at 3600s, try money#1
+    money try retry poor: money#1 not now until 1s
+        deadline at 3600s, wake money at 1s
+    op money force_done 7: bob MarkDone money; money done 7; CONTRADICTED money not done nothing_done; COMMIT
+        confirm hold reply 7
+    ");
+    // Nobody knows: what a person says is all there is.
+    assert_snapshot!(pay(plain(), "
+        +10 money try silent
+        op money force_done 7
+    "), @"
+    asks money 7
+        deadline at 3600s, try money#1
+    +10 money try silent: money unknown until 70s
+        deadline at 3600s, query money#1 at 70s
+    op money force_done 7: bob MarkDone money; money done 7; COMMIT
+        confirm hold reply 7
+    ");
+}
+
+#[test]
 fn done_after_not_done_is_a_contradiction_once_and_starts_what_takes_it_back_under_the_effects_key() {
     assert_snapshot!(pay(plain(), "
         money try refused empty

@@ -55,7 +55,7 @@ pub(crate) fn saga_id() -> SagaId {
 /// hold try done 5            hold try*2 refused no_stock    money try#2 retry busy     money query absent
 /// money try silent           hold try exhausted             hold confirm struggling    money close closed
 /// wake paid                  deadline                       cancel                     poisoned
-/// tell paid s1 7             tell-from paid s1 7            op money retry|query|close|done 5|not_done|force
+/// tell paid s1 7             tell-from paid s1 7            op money retry|query|close|done 5|force_done 5|not_done|force
 /// ```
 pub(crate) struct Script<'g> {
     graph: &'g Graph,
@@ -138,7 +138,8 @@ impl Script<'_> {
                     "retry" => Action::RetryNow,
                     "query" => Action::QueryNow,
                     "close" => Action::Close,
-                    "done" => Action::MarkDone(json(&text(3))),
+                    "done" => Action::MarkDone { value: json(&text(3)), force: false },
+                    "force_done" => Action::MarkDone { value: json(&text(3)), force: true },
                     "not_done" => Action::MarkNotDone { force: false },
                     "force" => Action::MarkNotDone { force: true },
                     other => panic!("{other}"),

@@ -11,7 +11,7 @@ use std::{
     pin::{Pin, pin},
     task::Poll,
 };
-use tercet_core::{Answer, Call, Phase, StepKind};
+use tercet_core::{Answer, Call, PANICKED, Phase, StepKind};
 
 /// How often a transaction that another was in the way of begins again before the asker is told *not now*.
 const TURNS: u32 = 8;
@@ -46,7 +46,7 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
 pub(super) async fn handled<T>(call: &Call, work: impl Future<Output = Result<T, Otherwise>>) -> Result<T, Otherwise> {
     caught(work).await.unwrap_or_else(|Panicked(text)| {
         tracing::error!(contract = %call.contract, phase = %call.phase, panic = %text, "a handler panicked");
-        Err(Otherwise::Retry { after: None, reason: format!("the handler panicked: {text}") })
+        Err(Otherwise::Retry { after: None, reason: format!("{PANICKED}: {text}") })
     })
 }
 

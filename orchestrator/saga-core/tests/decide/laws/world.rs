@@ -141,7 +141,7 @@ impl<'g> World<'g> {
             Choice::QueryNow => Action::QueryNow,
             Choice::RetryNow => Action::RetryNow,
             Choice::Close => Action::Close,
-            Choice::MarkDone => Action::MarkDone(value.unwrap()),
+            Choice::MarkDone => Action::MarkDone { value: value.unwrap(), force: true },
             Choice::MarkNotDone => Action::MarkNotDone { force },
             Choice::Cancel => {
                 return self.happens(What::CancelRequested { by: "bob".into(), reason: "looked".into() });

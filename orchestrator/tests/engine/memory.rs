@@ -1,0 +1,102 @@
+//! A saga that only waits is not in memory, whatever it waits for and whoever waits for it.
+
+use super::support::{Says, Tell, World, done, ended, pass, signal, start};
+use std::time::Duration;
+use tercet::{Engine, Until};
+use tercet_core::{Answer, Life, Operation, Payload, Phase, hours, minutes};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn two_thousand_that_wait_for_time_people_and_participants_leave_memory_and_end() {
+    let world = World::new();
+    world.say(|call| match (call.contract.as_str(), call.attempt) {
+        // Letters: not before six hours from now. Payments: accepted, to be reported.
+        (Tell::NAME, 1) if call.saga.to_string().ends_with(['0', '2', '4', '6', '8', 'a', 'c', 'e']) => {
+            Says::Now(Answer::Pending(Payload::null()))
+        }
+        (Tell::NAME, 1) => Says::Now(Answer::Retry { after: Some(hours(6)), reason: "at night".to_owned() }),
+        _ => done(),
+    });
+    let engine = world.run().await;
+    let mut sagas = Vec::new();
+    for key in 0..500 {
+        for definition in ["wait", "wait", "letter", "payment"] {
+            sagas.push(start(&engine, definition, sagas.len() + key).await);
+        }
+    }
+    pass(SECOND).await;
+    assert_eq!(engine.sagas_in_memory().await.unwrap(), 0);
+    assert_eq!(world.calls(Tell::NAME, Phase::Try).len(), 1_000);
+
+    for saga in sagas.iter().step_by(4) {
+        signal(&engine, *saga).await;
+    }
+    pass(SECOND).await;
+    assert_eq!(engine.sagas_in_memory().await.unwrap(), 0, "what was told sleeps now");
+
+    pass(hours(7)).await;
+    assert_eq!(world.calls(Tell::NAME, Phase::Try).len(), 2_000, "each was asked once more, and is done");
+    assert_eq!(engine.sagas_in_memory().await.unwrap(), 0);
+    pass(hours(20)).await;
+    let mut lives = [0, 0];
+    for saga in sagas {
+        let life = engine.wait(saga, Until::Now).await.unwrap().state.life;
+        lives[usize::from(life == Life::Confirmed)] += 1;
+    }
+    assert_eq!(lives, [500, 1_500], "those that were told nothing in two hours are cancelled");
+    assert_eq!(engine.sagas_in_memory().await.unwrap(), 0);
+}
+
+async fn in_memory_after(engine: &Engine, time: Duration) -> usize {
+    pass(time).await;
+    engine.sagas_in_memory().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_saga_keeps_it_out_of_memory_and_hears_all_the_same() {
+    let world = World::new();
+    let engine = world.run().await;
+    let saga = start(&engine, "wait", 0).await;
+    let waiter = tokio::spawn({
+        let engine = engine.clone();
+        async move { ended(&engine, saga).await }
+    });
+    let gone = tokio::time::timeout(minutes(1), engine.wait(saga, Until::End)).await;
+    assert!(gone.is_err());
+    assert_eq!(in_memory_after(&engine, SECOND).await, 0);
+    signal(&engine, saga).await;
+    assert_eq!(in_memory_after(&engine, SECOND).await, 0);
+    pass(hours(25)).await;
+    assert_eq!(waiter.await.unwrap(), "confirmed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_rest_is_kept_across_a_restart() {
+    let world = World::new();
+    world.say(|call| match call.attempt {
+        1 => Says::Now(Answer::Retry { after: Some(hours(6)), reason: "at night".to_owned() }),
+        _ => done(),
+    });
+    let engine = world.run().await;
+    let saga = start(&engine, "letter", 0).await;
+    pass(hours(2)).await;
+    engine.shut_down().await;
+    let engine = world.run().await;
+    assert_eq!(in_memory_after(&engine, hours(3)).await, 0);
+    assert_eq!(world.calls(Tell::NAME, Phase::Try).len(), 1);
+    pass(hours(1) + minutes(1)).await;
+    assert_eq!(world.calls(Tell::NAME, Phase::Try).len(), 2);
+    assert_eq!(ended(&engine, saga).await, "confirmed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_rest_stays_in_memory() {
+    let world = World::new();
+    world.say(|call| if call.attempt == 1 { Says::Now(Answer::retry("not now")) } else { done() });
+    let engine = world.run().await;
+    let saga = start(&engine, "gift", 0).await;
+    assert_eq!(in_memory_after(&engine, Duration::from_millis(50)).await, 1);
+    assert_eq!(ended(&engine, saga).await, "confirmed");
+    assert_eq!(engine.sagas_in_memory().await.unwrap(), 0);
+}
