@@ -8,13 +8,14 @@ use serde_json::Value;
 use crate::tree::{File, Offence, cargo, check, files, words};
 
 /// Each package and those of ours that it may depend on, for its tests as well.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("tercet-core", &[]),
     ("tercet-migrations", &[]),
     ("tercet", &["tercet-core", "tercet-migrations"]),
     ("tercet-participant", &["tercet-core"]),
     ("tercet-shop", &["tercet-core", "tercet-participant"]),
-    ("tercet-workflows", &["tercet", "tercet-core", "tercet-participant", "tercet-shop"]),
+    ("tercet-testing", &["tercet", "tercet-core", "tercet-participant"]),
+    ("tercet-workflows", &["tercet", "tercet-core", "tercet-participant", "tercet-shop", "tercet-testing"]),
     (
         "tercet-tests",
         &["tercet", "tercet-core", "tercet-migrations", "tercet-participant", "tercet-shop", "tercet-workflows"],
@@ -110,6 +111,19 @@ fn misplaced(packages: &[Package]) -> Vec<String> {
         layer.is_none().then(|| format!("{name} has no layer")).into_iter().chain(bad)
     });
     offences.collect()
+}
+
+#[test]
+fn the_kit_for_tests_is_in_no_release() {
+    let shipped = metadata(|kind| kind != "dev");
+    let knowing = shipped.iter().filter(|package| known_to(package, "tercet-testing"));
+    let knowing: Vec<&str> = knowing.map(|package| &*package.name).collect();
+    assert_eq!(knowing, Vec::<&str>::new(), "a dependency of tests is a dev-dependency");
+    assert!(packages().iter().any(|package| known_to(package, "tercet-testing")), "the search finds it among tests");
+}
+
+fn known_to(package: &Package, dependency: &str) -> bool {
+    package.dependencies.iter().any(|name| name == dependency)
 }
 
 #[test]
