@@ -18,7 +18,15 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("tercet-workflows", &["tercet", "tercet-core", "tercet-participant", "tercet-shop", "tercet-testing"]),
     (
         "tercet-tests",
-        &["tercet", "tercet-core", "tercet-migrations", "tercet-participant", "tercet-shop", "tercet-workflows"],
+        &[
+            "tercet",
+            "tercet-core",
+            "tercet-migrations",
+            "tercet-participant",
+            "tercet-shop",
+            "tercet-testing",
+            "tercet-workflows",
+        ],
     ),
 ];
 
