@@ -132,8 +132,11 @@ async fn book_intent(db: &impl ConnectionTrait, cx: &Call, request: &ToCharge) -
     Err(Refusal::new("not_open", format!("no payment {payment} of {amount} for order {order} is open")).into())
 }
 
-/// What the channel said a definite no with. It changes no state: that is the saga's to do.
+/// What the channel said a definite no with: a failure, not that nobody paid in time. It changes no state: that is the saga's to do.
 pub(super) async fn note_failure(db: &impl ConnectionTrait, id: &PaymentId, why: &Refusal) -> Result<(), DbErr> {
+    if matches!(why.code.as_str(), "closed" | "expired") {
+        return Ok(());
+    }
     Rows::update_many()
         .changing([to(Column::Failure, Some(why.to_string()))])
         .filter(Column::Id.eq(id.as_str()))

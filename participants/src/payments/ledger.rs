@@ -3,7 +3,7 @@
 use super::{
     Receipt,
     received::book,
-    rows::{Callbacks, Column, PaymentState, ReceiptRow, Receipts, RefundState, Refunds, Row, Rows},
+    rows::{Callbacks, Column, PaymentState, ReceiptRow, Receipts, RefundState, Refunds, Row, Rows, Slots},
 };
 use crate::{
     channel::How,
@@ -31,7 +31,6 @@ pub async fn seed_paid(
         amount: receipt.amount.minor.0,
         how: How::PayLink,
         state: PaymentState::Paid,
-        slot: None,
         received: 0,
         refunded: 0,
         reserved: 0,
@@ -108,6 +107,7 @@ pub async fn check_equation(db: &impl ConnectionTrait) -> Result<(), Violation> 
     };
     let (refunded, reserved) = (of(RefundState::Refunded), of(RefundState::Processing));
     let receipts = Receipts::find().all(db).await?;
+    let slots = sums(Slots::find().all(db).await?.into_iter().map(|slot| (slot.payment_id, 1)));
     let firsts = sums(receipts.iter().filter(|r| !r.excess).map(|r| (r.payment_id.clone(), 1)));
     let received = sums(receipts.into_iter().map(|ReceiptRow { payment_id, amount, .. }| (payment_id, amount)));
     for row in Rows::find().all(db).await? {
@@ -117,8 +117,11 @@ pub async fn check_equation(db: &impl ConnectionTrait) -> Result<(), Violation> 
         must_equal(name("refunded = refunds refunded"), row.refunded, of(&refunded))?;
         must_equal(name("reserved = refunds processing"), row.reserved, of(&reserved))?;
         must_not_be_negative(name("one receipt at most is its own"), 1 - of(&firsts))?;
-        let given_up = matches!(row.state, PaymentState::Failed | PaymentState::Closed);
-        must_equal(name("given up and in its order's way"), i64::from(given_up && row.slot.is_some()), 0)?;
+        match row.state {
+            PaymentState::Processing => must_equal(name("open = has its order's slot"), of(&slots), 1)?,
+            PaymentState::Failed | PaymentState::Closed => must_equal(name("given up = has none"), of(&slots), 0)?,
+            PaymentState::Paid => {}
+        }
         if row.attention.is_none() {
             must_not_be_negative(name("left"), row.received - row.refunded - row.reserved)?;
             let unpaid = row.state == PaymentState::Paid && row.received < row.amount;

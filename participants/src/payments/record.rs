@@ -4,7 +4,7 @@ use super::{
     Payments,
     callback::adopt,
     received::{attend, return_received},
-    rows::{Column, PaymentState, Row, Rows, find},
+    rows::{Column, PaymentState, Row, Rows, SlotColumn, SlotRow, Slots, find},
 };
 use crate::{
     channel::How,
@@ -15,7 +15,7 @@ use crate::{
 use schemars::JsonSchema;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
-use tercet_core::{Call, Operation, Refusal, kind};
+use tercet_core::{Call, Operation, Refusal, kind, refuse};
 use tercet_participant::{Outcome, Tcc, Transaction};
 
 /// `payments.record/1`: the payment is open; paid when confirmed, else failed or closed.
@@ -87,7 +87,6 @@ async fn open(db: &impl ConnectionTrait, request: ToRecord) -> Outcome<Recorded>
         amount: amount.minor.0,
         how,
         state: PaymentState::Processing,
-        slot: Some(format!("{order}/{attempt}")),
         received: 0,
         refunded: 0,
         reserved: 0,
@@ -96,19 +95,15 @@ async fn open(db: &impl ConnectionTrait, request: ToRecord) -> Outcome<Recorded>
         attention: None,
     };
     if !insert_new(db, row).await? {
-        return Err(taken(db, &payment, &order, attempt).await?.into());
+        return refuse("duplicate", format!("the payment {payment} is or was open already"))?;
+    }
+    let slot = SlotRow { order_id: order.to_string(), attempt: i64::from(attempt), payment_id: payment.to_string() };
+    if !insert_new(db, slot).await? {
+        let text = format!("another payment of order {order} is open or paid as its attempt {attempt}");
+        return refuse("attempt_taken", text)?;
     }
     adopt(db, &payment).await?;
     Ok(Recorded { payment, order, user, amount, how })
-}
-
-/// Why a payment cannot be opened.
-async fn taken(db: &impl ConnectionTrait, payment: &PaymentId, order: &OrderId, attempt: u32) -> Outcome<Refusal> {
-    if Rows::find_by_id(payment.as_str()).one(db).await?.is_some() {
-        return Ok(Refusal::new("duplicate", format!("the payment {payment} is or was open already")));
-    }
-    let text = format!("another payment of order {order} is open or paid as its attempt {attempt}");
-    Ok(Refusal::new("attempt_taken", text))
 }
 
 async fn confirm(db: &impl ConnectionTrait, id: &PaymentId) -> Outcome<()> {
@@ -133,10 +128,11 @@ async fn cancel(tx: &Transaction, request: &ToRecord) -> Outcome<()> {
     let (row, _) = find(tx, id).await?;
     let ended = if row.failure.is_some() { PaymentState::Failed } else { PaymentState::Closed };
     let moved = Rows::update_many()
-        .changing([to(Column::State, ended), to(Column::Slot, None::<String>)])
+        .changing([to(Column::State, ended)])
         .filter(Column::Id.eq(id.as_str()))
         .filter(Column::State.eq(PaymentState::Processing))
         .exec(tx)
         .await?;
+    Slots::delete_many().filter(SlotColumn::PaymentId.eq(id.as_str())).exec(tx).await?;
     if moved.rows_affected == 1 { return_received(tx, id, request.user.clone()).await } else { Ok(()) }
 }

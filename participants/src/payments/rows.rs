@@ -12,7 +12,7 @@ use tercet_core::Refusal;
 use tercet_participant::Outcome;
 
 table! {
-    /// What is, was or was not paid. `slot` is taken by the one payment of an order and attempt that is open or paid.
+    /// What is, was or was not paid.
     payment "payments" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: String,
@@ -23,14 +23,24 @@ table! {
         amount: i64,
         how: How,
         state: PaymentState,
-        #[sea_orm(unique)]
-        slot: Option<String>,
         received: i64,
         refunded: i64,
         reserved: i64,
         failure: Option<String>,
         ticket: Option<String>,
         attention: Option<String>,
+    }
+}
+
+table! {
+    /// The one payment of each order and attempt that is open or paid; freed when it is given up.
+    slot "payment_slots" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        order_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        attempt: i64,
+        #[sea_orm(indexed)]
+        payment_id: String,
     }
 }
 
@@ -105,9 +115,12 @@ states! {
 
 pub(super) use {
     callback::Entity as Callbacks, payment::Entity as Rows, receipt::Entity as Receipts, refund::Entity as Refunds,
+    slot::Entity as Slots,
 };
 pub(super) type Row = payment::Model;
 pub(super) type Column = payment::Column;
+pub(super) type SlotRow = slot::Model;
+pub(super) type SlotColumn = slot::Column;
 pub(super) type RefundRow = refund::Model;
 pub(super) type RefundColumn = refund::Column;
 pub(super) type ReceiptRow = receipt::Model;
@@ -121,6 +134,7 @@ pub(super) type CallbackColumn = callback::Column;
 /// When the database fails.
 pub async fn ensure_schema(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     create(db, payment::Entity).await?;
+    create(db, slot::Entity).await?;
     create(db, refund::Entity).await?;
     create(db, receipt::Entity).await?;
     create(db, callback::Entity).await

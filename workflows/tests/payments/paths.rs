@@ -32,7 +32,14 @@ async fn a_payment_shows_its_link_and_confirms_the_order_and_nothing_else_change
     let charged: Charged = output(&state);
     assert_eq!(charged.amount, eur(crate::bills::PRICE));
     assert_eq!(world.money_of(&[bill]).await, [Money::Kept]);
-    insta::assert_snapshot!(world.slate(&before, Holds::None).await, @"");
+    insta::assert_snapshot!(world.slate(&before, Holds::None).await, @r"
+    channel.accounts.EUR.balance +17925
+    channel.accounts.EUR.received +17925
+    channel.charges.paid +1
+    notices.paid +1
+    payments.money.EUR.received +17925
+    payments.states.paid +1
+    ");
 }
 
 #[tokio::test]
@@ -43,7 +50,11 @@ async fn a_payment_that_nobody_makes_ends_by_itself_and_calls_no_person() {
     assert_eq!(ended(&state), "cancelled");
     assert_eq!(asked(&world, state.saga()), "1 executes, 30 queries, 1 closes");
     assert!(state.steps.values().all(|step| step.attention.is_none() && step.parked.is_none()));
-    insta::assert_snapshot!(world.changed_since(&before).await, @"");
+    insta::assert_snapshot!(world.changed_since(&before).await, @r"
+    channel.charges.closed +1
+    notices.payment_closed +1
+    payments.states.closed +1
+    ");
     assert_eq!(world.money_of(&[bill]).await, [Money::NeverCame]);
 }
 
@@ -74,7 +85,36 @@ async fn every_way_of_channel_and_buyer_ends_with_the_money_in_one_place() {
                 .unwrap();
         }
     }
-    insta::assert_snapshot!(table, @"");
+    insta::assert_snapshot!(table, @r"
+    link  Taken, Pays { after: 120s }, reported 1                                    confirmed  1 executes, 2 queries, 0 closes Kept
+    link  Taken, Pays { after: 120s }, reported 2                                    confirmed  1 executes, 2 queries, 0 closes Kept
+    link  Taken, Pays { after: 120s }, reported 0                                    confirmed  1 executes, 2 queries, 0 closes Kept
+    link  Taken, Pays { after: 120s }, reported 1                                    confirmed  1 executes, 2 queries, 0 closes Kept
+    link  Taken, Waits, reported 1                                                   cancelled  1 executes, 30 queries, 1 closes NeverCame
+    link  Taken, Declines { after: 120s }, reported 1                                cancelled  1 executes, 2 queries, 0 closes NeverCame
+    link  Refused, Pays { after: 120s }, reported 1                                  cancelled  1 executes, 0 queries, 0 closes NeverCame
+    link  LostDone, Pays { after: 120s }, reported 1                                 confirmed  1 executes, 2 queries, 0 closes Kept
+    link  LostNotDone { lost: 1 }, Pays { after: 120s }, reported 1                  confirmed  2 executes, 3 queries, 0 closes Kept
+    link  AnswerLate { after: 120s }, Pays { after: 120s }, reported 1               confirmed  1 executes, 1 queries, 0 closes Kept
+    link  LandLate { after: 240s }, Pays { after: 120s }, reported 1                 confirmed  4 executes, 6 queries, 0 closes Kept
+    link  Maintenance { times: 2 }, Pays { after: 120s }, reported 1                 confirmed  3 executes, 2 queries, 0 closes Kept
+    link  LostNotDone { lost: 50 }, Pays { after: 120s }, reported 1                 cancelled  40 executes, 40 queries, 9 closes NeverCame
+    link  Taken, Pays { after: 3600s }, reported 1                                   cancelled  1 executes, 30 queries, 1 closes NeverCame
+    debit Taken, Pays { after: 120s }, reported 1                                    confirmed  1 executes, 0 queries, 0 closes Kept
+    debit Taken, Pays { after: 120s }, reported 2                                    confirmed  1 executes, 0 queries, 0 closes Kept
+    debit Taken, Pays { after: 120s }, reported 0                                    confirmed  1 executes, 0 queries, 0 closes Kept
+    debit Taken, Pays { after: 120s }, reported 1                                    confirmed  1 executes, 0 queries, 0 closes Kept
+    debit Taken, Waits, reported 1                                                   confirmed  1 executes, 0 queries, 0 closes Kept
+    debit Taken, Declines { after: 120s }, reported 1                                cancelled  1 executes, 0 queries, 0 closes NeverCame
+    debit Refused, Pays { after: 120s }, reported 1                                  cancelled  1 executes, 0 queries, 0 closes NeverCame
+    debit LostDone, Pays { after: 120s }, reported 1                                 confirmed  1 executes, 0 queries, 0 closes Kept
+    debit LostNotDone { lost: 1 }, Pays { after: 120s }, reported 1                  confirmed  2 executes, 1 queries, 0 closes Kept
+    debit AnswerLate { after: 120s }, Pays { after: 120s }, reported 1               confirmed  1 executes, 0 queries, 0 closes Kept
+    debit LandLate { after: 240s }, Pays { after: 120s }, reported 1                 confirmed  4 executes, 4 queries, 0 closes Kept
+    debit Maintenance { times: 2 }, Pays { after: 120s }, reported 1                 confirmed  3 executes, 0 queries, 0 closes Kept
+    debit LostNotDone { lost: 50 }, Pays { after: 120s }, reported 1                 cancelled  40 executes, 40 queries, 9 closes NeverCame
+    debit Taken, Pays { after: 3600s }, reported 1                                   confirmed  1 executes, 0 queries, 0 closes Kept
+    ");
     world.changed_since(&before).await;
 }
 
