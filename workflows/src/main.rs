@@ -9,13 +9,22 @@ use tercet_shop::{
     Settings, Shop,
     channel::{Behaviour, Behaviours, Buyer, Charges, Charging},
 };
-use tercet_workflows::{bench, demo, ingress::Courier, registry};
+use tercet_workflows::{bench, demo, ingress::Courier, new, registry};
 
 /// How long the gateway waits after the channel asked for patience.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
-    Tercet::new("tercet").registry(registry()).participants(shop).demo(demo::demo).command(bench::bench).main()
+    Tercet::new("tercet")
+        .registry(registry())
+        .participants(shop)
+        .demo(demo::demo)
+        .command(bench::bench)
+        .command(new::new)
+        .main()
 }
 
 /// The shop, with a channel that does what it is asked.

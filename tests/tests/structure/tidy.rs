@@ -174,13 +174,15 @@ fn every_package_takes_the_lints_of_the_workspace() {
         &[
             ("good/Cargo.toml", "[package]\n\n[lints]\nworkspace = true\n\n[dependencies]\n"),
             ("bad/Cargo.toml", "[package]\nversion.workspace = true\n"),
+            ("own/Cargo.toml", "[package]\nversion = \"0.1.0\"\n\n[workspace]\n"),
         ],
     );
     assert_snapshot!(said, @"bad/Cargo.toml:0: lacks `[lints] workspace = true`");
 }
 
 fn lints(file: &File) -> Vec<Offence> {
-    let taken = file.text.contains("\n[lints]\nworkspace = true\n");
+    // A crate with a workspace of its own could not: it shows what stands outside of this one.
+    let taken = file.text.contains("\n[lints]\nworkspace = true\n") || file.text.contains("\n[workspace]\n");
     (!taken).then(|| (0, "lacks `[lints] workspace = true`".into())).into_iter().collect()
 }
 
