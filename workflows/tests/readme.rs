@@ -23,6 +23,17 @@ fn the_readme_shows_the_refund_saga_as_it_is_drawn() {
 }
 
 #[test]
+fn the_readme_quotes_the_crate_of_ones_own_as_it_stands() {
+    let (readme, code) = (read("README.md"), read("tests/own-saga/src/main.rs"));
+    let section = readme.split("## Your own saga in ten minutes").nth(1).unwrap().split("\n## ").next().unwrap();
+    let quoted: Vec<_> = section.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(quoted.len(), 4, "an operation, a participant, a saga and a main");
+    for quote in quoted {
+        assert!(code.contains(quote), "this is not in tests/own-saga/src/main.rs:\n{quote}");
+    }
+}
+
+#[test]
 fn every_file_that_the_readme_links_to_is_there() {
     let readme = read("README.md");
     let links: Vec<&str> = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();

@@ -12,7 +12,7 @@ mod health;
 mod json;
 pub mod problem;
 mod sagas;
-mod schema;
+pub(crate) mod schema;
 mod serving;
 mod starts;
 mod terms;

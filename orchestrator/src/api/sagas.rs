@@ -41,12 +41,14 @@ pub(super) async fn list(State(app): State<App>, parameters: Parameters) -> Resu
     parameters.end()?;
     let before = cursor.into_iter().chain(started_before).min();
     let definition = filter.definition.clone();
-    let rows = app.engine.store().list(filter, before, limit).await?;
+    // One more than the page holds: only then is there a next one.
+    let mut rows = app.engine.store().list(filter, before, limit + 1).await?;
     if let (Some(name), true) = (definition, rows.is_empty()) {
         is_known(&app, &name).await?;
     }
-    let full = rows.len() == limit as usize;
-    let next = rows.last().filter(|_| full).map(|last| format!("{CURSOR}{}", last.id));
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next = rows.last().filter(|_| more).map(|last| format!("{CURSOR}{}", last.id));
     Ok(Json(SagaPage { sagas: rows.into_iter().map(Into::into).collect(), next }))
 }
 

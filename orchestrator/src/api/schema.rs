@@ -84,6 +84,60 @@ impl Walk<'_> {
     }
 }
 
+/// How deep a shape is spelt out.
+#[cfg(feature = "cli")]
+const SHAPE_DEPTH_MAX: usize = 4;
+
+/// What JSON fits a schema, in a line: `{"id": a text, "note"?: a text}`, where `?` stands behind what may be left out.
+#[cfg(feature = "cli")]
+pub(crate) fn shape(schema: &Value) -> String {
+    let definitions = schema.get("$defs").or_else(|| schema.get("definitions"));
+    Walk { definitions }.shape(schema, SHAPE_DEPTH_MAX)
+}
+
+#[cfg(feature = "cli")]
+impl Walk<'_> {
+    fn shape(&self, schema: &Value, depth: usize) -> String {
+        let schema = self.followed(schema);
+        if let Some(one) = schema.get("const") {
+            return one.to_string();
+        }
+        let several = |all: &[Value]| all.iter().map(|one| self.shape(one, depth)).collect::<Vec<_>>().join(" | ");
+        for key in ["oneOf", "anyOf"] {
+            if let Some(all) = schema.get(key).and_then(Value::as_array) {
+                return several(all);
+            }
+        }
+        if let Some(all) = schema.get("enum").and_then(Value::as_array) {
+            return all.iter().map(Value::to_string).collect::<Vec<_>>().join(" | ");
+        }
+        if let (Some(properties), true) = (schema.get("properties").and_then(Value::as_object), depth > 0) {
+            let required: Vec<&str> = schema
+                .get("required")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let field = |(name, of): (&String, &Value)| {
+                let may_be_left_out = if required.contains(&name.as_str()) { "" } else { "?" };
+                format!("\"{name}\"{may_be_left_out}: {}", self.shape(of, depth - 1))
+            };
+            return format!("{{{}}}", properties.iter().map(field).collect::<Vec<_>>().join(", "));
+        }
+        if let (Some(items), true) = (schema.get("items"), depth > 0) {
+            return format!("[{}, …]", self.shape(items, depth - 1));
+        }
+        match schema.get("type") {
+            Some(Value::String(name)) => kind(name).to_owned(),
+            Some(Value::Array(names)) => {
+                names.iter().filter_map(Value::as_str).map(kind).collect::<Vec<_>>().join(" or ")
+            }
+            _ => "a value".to_owned(),
+        }
+    }
+}
+
 fn kind(name: &str) -> &'static str {
     match name {
         "integer" => "a whole number",
@@ -191,6 +245,14 @@ mod tests {
                 )
             }
         }
+    }
+
+    #[test]
+    #[cfg(feature = "cli")]
+    fn a_shape_says_what_may_be_sent() {
+        let schema = schemars::schema_for!(Order).to_value();
+        insta::assert_snapshot!(super::shape(&schema), @r#"{"how": "Fast" | {"Slow": {"days": a whole number}}, "id": a whole number, "lines": [{"pcs": a whole number, "sku": a text}, …], "note"?: a text or null, "tags"?: an object}"#);
+        insta::assert_snapshot!(super::shape(&schemars::schema_for!(()).to_value()), @"null");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
 use reqwest::{Client as Http, Method, RequestBuilder, Url};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, error::Error, time::Duration};
-use tercet_core::Payload;
+use tercet_core::{Payload, SagaId};
 
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 
@@ -146,7 +146,12 @@ impl Client {
 
     /// The id of a saga that is named by its id, or as `definition/key`.
     pub(super) async fn saga(&self, named: &str) -> Result<String, Failure> {
-        let Some((definition, key)) = named.split_once('/') else { return Ok(named.to_owned()) };
+        let Some((definition, key)) = named.split_once('/') else {
+            let neither = |_| {
+                Failure::usage(format!("`{named}` is neither a saga's id nor `definition/key`, as in `refund/r-17`"))
+            };
+            return named.parse::<SagaId>().map(|id| id.to_string()).map_err(neither);
+        };
         let query = [("definition", definition.to_owned()), ("key", key.to_owned())];
         let page: SagaPage = self.get(&["sagas"], &query).await?.read()?;
         let not_found =

@@ -10,6 +10,7 @@ use crate::{
     api::{
         definitions::{known, views},
         drawing::{Drawing, Format, Note, notes},
+        schema::shape,
     },
 };
 use clap::{Args, Subcommand};
@@ -89,7 +90,8 @@ fn show(description: &Description) {
         format!(", to be decided within {}", humantime::format_duration(std::time::Duration::from_millis(ms)))
     });
     line(format!("{name} version {version}{deadline}"));
-    line(format!("fingerprint {}\n", description.fingerprint()));
+    line(format!("fingerprint {}", description.fingerprint()));
+    line(format!("starts with {}\n", shape(&description.input_schema)));
     let row = |step: &StepDescription| {
         let asks = step.contract.clone().or_else(|| step.saga.as_ref().map(|(saga, _)| saga.to_string()));
         let part = format!("{:?}", step.part).to_lowercase();

@@ -324,7 +324,7 @@ async fn dev(context: &Context, hosting: Option<Hosting>, name: &str) -> Result<
     let there = node.server_flag();
     line(format!("try      {name} saga start {first} --key try-1 --input '{{…}}' --wait tried{there}"));
     line(format!(
-        "         {name} saga list{there}; {name} definition graph {first}; Ctrl-C stops, and the next start goes on"
+        "         {name} saga list{there}; {name} definition show {first} says what its input is; Ctrl-C stops, and the next start goes on"
     ));
     node.until_stopped().await?;
     Ok(ExitCode::SUCCESS)

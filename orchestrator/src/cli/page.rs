@@ -83,7 +83,7 @@ pub(super) fn saga(detail: &SagaDetail, tree: Option<&str>, client: &Client) {
     }
     match &detail.next_wake {
         Some(wakes) => line(format!("wakes     {}", from_now(wakes))),
-        None if !detail.waits.is_empty() => line("wakes     by an answer, a signal or a person; by no timer"),
+        None if !detail.waits.is_empty() => line("wakes     by no timer"),
         None => {}
     }
     if let Some(why) = &detail.unreadable {

@@ -14,7 +14,7 @@ fn dev_says_in_five_lines_what_runs_and_what_to_try() {
     data     tercet.db
     API      http://<address>
     try      toy saga start quick --key try-1 --input '{…}' --wait tried --server http://<address>
-             toy saga list --server http://<address>; toy definition graph quick; Ctrl-C stops, and the next start goes on
+             toy saga list --server http://<address>; toy definition show quick says what its input is; Ctrl-C stops, and the next start goes on
     ");
     assert_eq!(node.end(), (Some(0), String::new()));
 }

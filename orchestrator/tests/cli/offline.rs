@@ -134,6 +134,7 @@ fn definitions_are_looked_at_without_a_node() {
     exit 0
     trip version 2, to be decided within 1h
     fingerprint 1f7c11f4bb4398b544b8bf79d0d86de7619b6fe23e66b7a9de2d361967aa4bd2
+    starts with {\"note\"?: a text or null, \"seats\": a whole number, \"traveller\": a text}
 
     STEP  KIND       PART       ASKS            WITHIN  READS
     seat  tcc        trying     flights.hold/1          input

@@ -168,7 +168,7 @@ fn a_taken_key_is_exit_4_and_an_unknown_saga_exit_3() {
     ");
     assert_snapshot!(table.run(&["saga", "show", "17"]), @"
     exit 2
-    error: `17` is not a saga's id: it reads like <id>
+    error: `17` is neither a saga's id nor `definition/key`, as in `refund/r-17`
     ");
     assert_snapshot!(table.run(&["saga", "cancel", "quick/k", "--reason", "changed plans"]), @"
     exit 4
@@ -191,7 +191,7 @@ fn a_parked_saga_shows_what_can_be_done_and_does_it() {
     state     confirming: it has decided to commit; one step waits for a person
     started   <time>
     changed   <time>
-    wakes     by an answer, a signal or a person; by no timer
+    wakes     by no timer
     input     {"traveller": "Ada", "seats": 2}
 
     waits for
