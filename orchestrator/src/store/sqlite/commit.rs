@@ -2,7 +2,7 @@
 
 use super::{
     SqliteFile, end, errors,
-    rows::{self, Rows},
+    rows::{self, Rows, Script},
     writes,
 };
 use crate::store::{Batch, Change, Incarnation, Projection, SagaRow, Start, Started, StoreError, TimerChange, check};
@@ -22,8 +22,7 @@ pub(super) async fn commit(file: &SqliteFile, as_node: Incarnation, batch: Batch
 }
 
 async fn write(tx: &DatabaseTransaction, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
-    writes::fence(tx, as_node).await?;
-    let (started, winners) = begin_sagas(tx, batch.starts).await?;
+    let (started, winners) = begin_sagas(tx, as_node, batch.starts).await?;
     let mut all = Gathered::default();
     winners.into_iter().for_each(|start| all.start(start));
     batch.changes.into_iter().for_each(|change| all.change(change));
@@ -80,39 +79,38 @@ impl Gathered {
             Some(saga) if errors::is_taken(&error) => StoreError::Conflict { saga },
             _ => errors::failed(error),
         };
-        self.entries.execute(tx, rows::JOURNAL, "").await.map_err(conflict)?;
-        project(tx, self.projections).await?;
-        rows::change_timers(tx, self.timers).await?;
-        let (delete, close) = rows::INBOX_DELETE;
-        self.taken.execute(tx, delete, close).await.map_err(errors::failed)?;
-        self.put.execute(tx, rows::INBOX, "").await.map_err(errors::failed)?;
-        self.audit.execute(tx, rows::AUDIT, "").await.map_err(errors::failed)?;
+        let must_touch = (self.entries.len() + self.projections.len()) as u64;
+        let mut script = Script::default();
+        script.add(self.entries, rows::JOURNAL);
+        let changed: Rows<8> = self.projections.into_iter().map(|(saga, now)| rows::projection(saga, now)).collect();
+        script.add(changed, rows::PROJECTION);
+        let touched = script.execute(tx).await.map_err(conflict)?;
+        if touched != must_touch {
+            return Err(StoreError::Refused(format!(
+                "{} of the sagas that it would change are not there",
+                must_touch - touched
+            )));
+        }
+        let mut script = Script::default();
+        rows::change_timers(&mut script, self.timers);
+        script.add(self.taken, rows::INBOX_DELETE);
+        script.add(self.put, rows::INBOX);
+        script.add(self.audit, rows::AUDIT);
+        script.execute(tx).await.map_err(errors::failed)?;
         Ok(())
-    }
-}
-
-async fn project(tx: &DatabaseTransaction, changed: BTreeMap<SagaId, Projection>) -> Result<(), StoreError> {
-    let sagas = changed.len() as u64;
-    let changed: Rows<8> = changed.into_iter().map(|(saga, now)| rows::projection(saga, now)).collect();
-    let (update, from) = rows::PROJECTION;
-    let found = changed.execute(tx, update, from).await.map_err(errors::failed)?;
-    if found == sagas {
-        Ok(())
-    } else {
-        Err(StoreError::Refused(format!("{} of the sagas that it would change are not there", sagas - found)))
     }
 }
 
 /// Inserts the sagas whose keys are free, and says what became of each start, and which of them won.
-async fn begin_sagas(tx: &DatabaseTransaction, starts: Vec<Start>) -> Result<(Vec<Started>, Vec<Start>), StoreError> {
+async fn begin_sagas(
+    tx: &DatabaseTransaction, as_node: Incarnation, starts: Vec<Start>,
+) -> Result<(Vec<Started>, Vec<Start>), StoreError> {
     let mut order: Vec<usize> = (0..starts.len()).collect();
     order.sort_by_key(|&i| key_of(&starts[i].row));
     let sorted: Rows<16> = order.iter().map(|&i| rows::saga(&starts[i].row)).collect();
     let mut new = HashSet::new();
-    for statement in sorted.statements(rows::SAGA.0, rows::SAGA.1) {
-        for row in tx.query_all_raw(statement).await.map_err(errors::failed)? {
-            new.insert(rows::id_from(row.try_get_by_index(0).map_err(errors::failed)?)?);
-        }
+    for row in writes::fenced(tx, as_node, |then| then.add(sorted, rows::SAGA)).await? {
+        new.insert(rows::id_from(row.try_get_by_index(0).map_err(errors::failed)?)?);
     }
     let wins: HashSet<usize> = order.into_iter().filter(|&i| new.remove(&starts[i].row.id)).collect();
     let losers = starts.iter().enumerate().filter(|(i, _)| !wins.contains(i)).map(|(_, start)| &start.row);

@@ -10,6 +10,7 @@ mod reads;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod writer;
 mod writes;
 
 use super::{
@@ -31,6 +32,7 @@ pub struct SqliteStore {
 struct SqliteFile {
     writer: DatabaseConnection,
     readers: DatabaseConnection,
+    writes: writer::Writer,
     path: PathBuf,
     _lock: File,
 }
@@ -60,10 +62,7 @@ impl SqliteStore {
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let file = Arc::clone(&self.file);
-        Box::pin(async move {
-            let ended = tokio::spawn(write(file)).await;
-            ended.unwrap_or_else(|error| Err(StoreError::Ambiguous(format!("the writing task broke off: {error}"))))
-        })
+        Box::pin(async move { self.file.writes.run(write(file)).await })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Opening the file: what can be wrong with it, the lock that makes this process its only one, and the settings.
 
-use super::{SqliteFile, SqliteStore, errors, network};
+use super::{SqliteFile, SqliteStore, errors, network, writer::Writer};
 use crate::store::StoreError;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
@@ -24,21 +24,13 @@ pub struct SqliteOptions {
     pub writer_cache_kib: u32,
     /// Each reader's page cache, in KiB.
     pub reader_cache_kib: u32,
-    /// How much of the file is read through memory mapping, in bytes.
-    pub mmap_bytes: u64,
     /// After how many pages of 4 KiB in the write-ahead log it is carried over to the file.
     pub checkpoint_pages: u32,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self {
-            readers: 4,
-            writer_cache_kib: 32 << 10,
-            reader_cache_kib: 4 << 10,
-            mmap_bytes: 256 << 20,
-            checkpoint_pages: 4_000,
-        }
+        Self { readers: 4, writer_cache_kib: 16 << 10, reader_cache_kib: 2 << 10, checkpoint_pages: 4_000 }
     }
 }
 
@@ -102,7 +94,9 @@ async fn open(path: &Path, options: SqliteOptions, migrate: bool) -> Result<Sqli
     tercet_migrations::check(&writer).await.map_err(schema)?;
     durable(&writer).await?;
     let readers = connect(&path, options.readers.max(1), move |sqlite| reader_options(sqlite, options)).await?;
-    Ok(SqliteStore { file: Arc::new(SqliteFile { writer, readers, path, _lock: lock }) })
+    let writes = Writer::spawn()
+        .map_err(|error| unusable(&path, &error, "let this user start a thread more (see `ulimit -u`)"))?;
+    Ok(SqliteStore { file: Arc::new(SqliteFile { writer, readers, writes, path, _lock: lock }) })
 }
 
 fn unusable(path: &Path, error: &io::Error, what_to_do: &str) -> StoreError {
@@ -197,16 +191,12 @@ fn writer_options(sqlite: SqliteConnectOptions, options: SqliteOptions) -> Sqlit
         .synchronous(SqliteSynchronous::Full)
         .statement_cache_capacity(WRITER_STATEMENTS)
         .pragma("cache_size", format!("-{}", options.writer_cache_kib))
-        .pragma("mmap_size", options.mmap_bytes.to_string())
         .pragma("wal_autocheckpoint", options.checkpoint_pages.to_string())
         .pragma("journal_size_limit", LOG_BYTES_MAX)
 }
 
 fn reader_options(sqlite: SqliteConnectOptions, options: SqliteOptions) -> SqliteConnectOptions {
-    sqlite
-        .pragma("query_only", "ON")
-        .pragma("cache_size", format!("-{}", options.reader_cache_kib))
-        .pragma("mmap_size", options.mmap_bytes.to_string())
+    sqlite.pragma("query_only", "ON").pragma("cache_size", format!("-{}", options.reader_cache_kib))
 }
 
 /// An acknowledged start survives a power cut only under these two settings, so they are read back.

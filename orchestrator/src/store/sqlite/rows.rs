@@ -1,11 +1,10 @@
 //! Multi-row statements, and how rows stand in the tables.
 
-use super::errors;
 use crate::store::{
     AuditRow, InboxId, InboxItem, JournalRow, Projection, SagaRow, SagaStatus, StoreError, TimerChange, TimerName,
     TimerRow,
 };
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement, Value};
 use std::collections::BTreeMap;
 use tercet_core::{PayloadHash, SagaId};
 
@@ -25,12 +24,20 @@ impl<const N: usize> Rows<N> {
         Self(Vec::new())
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len() / N
+    }
+
     pub(super) fn push(&mut self, row: [Value; N]) {
         self.0.extend(row);
     }
 
     /// Statements that read `before`, the list, `after`; together they hold every row, moved.
     pub(super) fn statements(self, before: &str, after: &str) -> impl Iterator<Item = Statement> {
+        self.parts(before, after).map(|(sql, values)| Statement::from_sql_and_values(DbBackend::Sqlite, sql, values))
+    }
+
+    fn parts(self, before: &str, after: &str) -> impl Iterator<Item = (String, Vec<Value>)> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             if rest.is_empty() {
@@ -38,17 +45,61 @@ impl<const N: usize> Rows<N> {
             }
             let later = rest.split_off(rest.len().min(Self::PER_STATEMENT * N));
             let values = std::mem::replace(&mut rest, later);
-            Some(Statement::from_sql_and_values(DbBackend::Sqlite, text::<N>(before, values.len() / N, after), values))
+            Some((text::<N>(before, values.len() / N, after), values))
         })
+    }
+}
+
+/// SQLite refuses a text of a million bytes; so many fit one trip to its thread.
+const TEXT_MAX: usize = 500_000;
+
+/// Statements that go to the database's thread together: a trip there and back costs as much as twenty rows.
+#[derive(Default)]
+pub(super) struct Script {
+    trips: Vec<(String, Vec<Value>)>,
+}
+
+impl Script {
+    /// Adds what `rows` come to.
+    pub(super) fn add<const N: usize>(&mut self, rows: Rows<N>, (before, after): (&str, &str)) {
+        for (sql, values) in rows.parts(before, after) {
+            self.push(&sql, values);
+        }
+    }
+
+    /// Adds one statement.
+    pub(super) fn push(&mut self, sql: &str, values: Vec<Value>) {
+        match self.trips.last_mut() {
+            Some((text, all)) if text.len() + sql.len() < TEXT_MAX => {
+                text.push_str("; ");
+                text.push_str(sql);
+                all.extend(values);
+            }
+            _ => self.trips.push((sql.to_owned(), values)),
+        }
     }
 
     /// Runs them, and says how many rows of the database they touched.
-    pub(super) async fn execute(self, tx: &DatabaseTransaction, before: &str, after: &str) -> Result<u64, DbErr> {
+    pub(super) async fn execute(self, tx: &DatabaseTransaction) -> Result<u64, DbErr> {
         let mut touched = 0;
-        for statement in self.statements(before, after) {
+        for statement in self.statements() {
             touched += tx.execute_raw(statement).await?.rows_affected();
         }
         Ok(touched)
+    }
+
+    /// Runs them, and hands out the rows they answer, in order.
+    pub(super) async fn query(self, tx: &DatabaseTransaction) -> Result<Vec<QueryResult>, DbErr> {
+        let mut rows = Vec::new();
+        for statement in self.statements() {
+            rows.extend(tx.query_all_raw(statement).await?);
+        }
+        Ok(rows)
+    }
+
+    fn statements(self) -> impl Iterator<Item = Statement> {
+        let statement = |(sql, values)| Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
+        self.trips.into_iter().map(statement)
     }
 }
 
@@ -87,13 +138,13 @@ pub(super) fn hash_from(bytes: Vec<u8>) -> Result<PayloadHash, StoreError> {
     hash.map_err(|bytes| StoreError::Corrupt(format!("a payload's hash of {} bytes", bytes.len())))
 }
 
-pub(super) const JOURNAL: &str = "INSERT INTO journal (saga_id, seq, at, entry) ";
+pub(super) const JOURNAL: (&str, &str) = ("INSERT INTO journal (saga_id, seq, at, entry) ", "");
 
 pub(super) fn journal(row: JournalRow) -> [Value; 4] {
     [id(row.saga), i64::from(row.seq).into(), row.at.0.into(), row.entry.into()]
 }
 
-pub(super) const INBOX: &str = "INSERT INTO inbox (saga_id, at, message) ";
+pub(super) const INBOX: (&str, &str) = ("INSERT INTO inbox (saga_id, at, message) ", "");
 
 pub(super) fn inbox(item: InboxItem) -> [Value; 3] {
     [id(item.saga), item.at.0.into(), item.message.into()]
@@ -105,7 +156,7 @@ pub(super) fn inbox_id(id: InboxId) -> [Value; 1] {
     [id.0.into()]
 }
 
-pub(super) const AUDIT: &str = "INSERT INTO audit (saga_id, at, actor, action, reason) ";
+pub(super) const AUDIT: (&str, &str) = ("INSERT INTO audit (saga_id, at, actor, action, reason) ", "");
 
 pub(super) fn audit(row: AuditRow) -> [Value; 5] {
     [id(row.saga), row.at.0.into(), row.actor.into(), row.action.into(), row.reason.into()]
@@ -191,8 +242,8 @@ pub(super) const TIMER: (&str, &str) = (
 
 pub(super) const TIMER_DELETE: (&str, &str) = ("DELETE FROM timers WHERE (saga_id, name) IN (", ")");
 
-/// Writes what these changes come to: of several changes to one timer, the last.
-pub(super) async fn change_timers(tx: &DatabaseTransaction, changes: Vec<TimerChange>) -> Result<(), StoreError> {
+/// Adds what these changes come to: of several changes to one timer, the last.
+pub(super) fn change_timers(script: &mut Script, changes: Vec<TimerChange>) {
     let mut last: BTreeMap<(SagaId, TimerName), Option<TimerRow>> = BTreeMap::new();
     for change in changes {
         match change {
@@ -207,7 +258,6 @@ pub(super) async fn change_timers(tx: &DatabaseTransaction, changes: Vec<TimerCh
             None => clear.push([id(saga), name.0.into()]),
         }
     }
-    set.execute(tx, TIMER.0, TIMER.1).await.map_err(errors::failed)?;
-    clear.execute(tx, TIMER_DELETE.0, TIMER_DELETE.1).await.map_err(errors::failed)?;
-    Ok(())
+    script.add(set, TIMER);
+    script.add(clear, TIMER_DELETE);
 }

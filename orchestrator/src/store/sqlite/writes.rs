@@ -2,7 +2,7 @@
 
 use super::{
     SqliteFile, end, errors, reads,
-    rows::{self, Rows},
+    rows::{self, Rows, Script},
 };
 use crate::store::{DefinitionRow, InboxId, InboxItem, Incarnation, StoreError, TimerChange};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement, Value};
@@ -15,20 +15,32 @@ fn statement<const N: usize>(sql: &str, values: [Value; N]) -> Statement {
     Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
 }
 
-/// Refuses a transaction of an older incarnation than the newest.
-pub(super) async fn fence(tx: &DatabaseTransaction, as_node: Incarnation) -> Result<(), StoreError> {
-    let select = statement("SELECT incarnation FROM nodes WHERE node = ?", [NODE.into()]);
-    let newest = tx.query_one_raw(select).await.map_err(errors::failed)?;
-    match newest.map(|row| row.try_get_by_index(0)).transpose().map_err(errors::failed)? {
-        Some(incarnation) if Incarnation(incarnation) == as_node => Ok(()),
-        _ => Err(StoreError::Fenced),
-    }
+/// Runs what is to be written only if no newer incarnation has taken over since, and hands out the rows it answers.
+pub(super) async fn fenced(
+    tx: &DatabaseTransaction, as_node: Incarnation, then: impl FnOnce(&mut Script),
+) -> Result<Vec<QueryResult>, StoreError> {
+    let mut script = Script::default();
+    // A row of its own even where there is none, so that it is told from those that follow.
+    script.push("SELECT (SELECT incarnation FROM nodes WHERE node = ?)", vec![NODE.into()]);
+    then(&mut script);
+    let mut rows = script.query(tx).await.map_err(errors::failed)?.into_iter();
+    let newest = rows.next().map(|row| row.try_get_by_index::<Option<i64>>(0)).transpose().map_err(errors::failed)?;
+    // What was written beside it is rolled back.
+    if newest.flatten().map(Incarnation) == Some(as_node) { Ok(rows.collect()) } else { Err(StoreError::Fenced) }
+}
+
+async fn execute<const N: usize>(
+    tx: &DatabaseTransaction, rows: Rows<N>, around: (&str, &str),
+) -> Result<(), StoreError> {
+    let mut script = Script::default();
+    script.add(rows, around);
+    script.execute(tx).await.map(drop).map_err(errors::failed)
 }
 
 pub(super) async fn raise_incarnation(file: &SqliteFile, from: Option<Incarnation>) -> Result<Incarnation, StoreError> {
     let tx = file.begin().await?;
     if let Some(from) = from
-        && let Err(fenced) = fence(&tx, from).await
+        && let Err(fenced) = fenced(&tx, from, |_| ()).await
     {
         return end(tx, Err(fenced)).await;
     }
@@ -45,26 +57,22 @@ pub(super) async fn set_timers(
     file: &SqliteFile, as_node: Incarnation, changes: Vec<TimerChange>,
 ) -> Result<(), StoreError> {
     let tx = file.begin().await?;
-    let done = match fence(&tx, as_node).await {
-        Ok(()) => rows::change_timers(&tx, changes).await,
-        fenced => fenced,
-    };
-    end(tx, done).await
+    let done = fenced(&tx, as_node, |then| rows::change_timers(then, changes)).await;
+    end(tx, done.map(drop)).await
 }
 
 pub(super) async fn deliver(file: &SqliteFile, items: Vec<InboxItem>) -> Result<(), StoreError> {
     let tx = file.begin().await?;
     let items: Rows<3> = items.into_iter().map(rows::inbox).collect();
-    let done = items.execute(&tx, rows::INBOX, "").await;
-    end(tx, done.map(drop).map_err(errors::failed)).await
+    let done = execute(&tx, items, rows::INBOX).await;
+    end(tx, done).await
 }
 
 pub(super) async fn forget_inbox(file: &SqliteFile, ids: Vec<InboxId>) -> Result<(), StoreError> {
     let tx = file.begin().await?;
     let ids: Rows<1> = ids.into_iter().map(rows::inbox_id).collect();
-    let (delete, close) = rows::INBOX_DELETE;
-    let done = ids.execute(&tx, delete, close).await;
-    end(tx, done.map(drop).map_err(errors::failed)).await
+    let done = execute(&tx, ids, rows::INBOX_DELETE).await;
+    end(tx, done).await
 }
 
 pub(super) async fn register(
@@ -84,7 +92,7 @@ async fn register_in(
     };
     let all: Rows<4> = definitions.iter().map(row).collect();
     let insert = "INSERT INTO definitions (name, version, fingerprint, description) ";
-    all.execute(tx, insert, " ON CONFLICT DO NOTHING").await.map_err(errors::failed)?;
+    execute(tx, all, (insert, " ON CONFLICT DO NOTHING")).await?;
     let names: Rows<2> = definitions.iter().map(|d| [d.name.as_str().into(), i64::from(d.version).into()]).collect();
     let select = "SELECT name, version, fingerprint, description FROM definitions WHERE (name, version) IN (";
     let mut others = Vec::new();
@@ -118,14 +126,16 @@ async fn purge_in(tx: &DatabaseTransaction, ended: Millis, keys: Millis, limit: 
     let found = tx.query_all_raw(statement(PURGE_JOURNALS, [ended.0.into(), i64::from(limit).into()])).await?;
     let id = |row: &QueryResult| row.try_get_by_index::<Vec<u8>>(0);
     let ids = found.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+    let mut script = Script::default();
     for sql in [
         "DELETE FROM journal WHERE saga_id IN (",
         "DELETE FROM timers WHERE saga_id IN (",
         "UPDATE sagas SET retention = 2 WHERE id IN (",
     ] {
         let ids: Rows<1> = ids.iter().map(|id| [id.clone().into()]).collect();
-        ids.execute(tx, sql, ")").await?;
+        script.add(ids, (sql, ")"));
     }
-    tx.execute_raw(statement(PURGE_KEYS, [keys.0.into(), i64::from(limit).into()])).await?;
+    script.push(PURGE_KEYS, vec![keys.0.into(), i64::from(limit).into()]);
+    script.execute(tx).await?;
     Ok(ids.len() as u64)
 }
