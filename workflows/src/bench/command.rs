@@ -1,8 +1,16 @@
 //! `tercet bench`, as it is called.
 
-use super::{Line, Options, run};
+use super::{
+    BenchError, Line, Options, run,
+    timers::{self, Progress},
+};
 use clap::{Parser, Subcommand, ValueEnum};
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 use tercet::cli::{Context, Failure, Output};
 
 /// Measure this machine, beside the store's own limit
@@ -17,6 +25,24 @@ pub struct Bench {
 enum What {
     /// Eight compensable steps in a row, in this process, everything durable; one in ten is refused at the seventh and undone
     Chain(Chain),
+    /// Very many sagas that wait, each on a timer of its own, all due in the same second
+    Timers(Timers),
+}
+
+#[derive(clap::Args, Debug)]
+struct Timers {
+    /// Where the journal is
+    #[arg(long, value_enum, default_value_t = Store::Sqlite)]
+    store: Store,
+    /// Sagas that wait
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    waiting: u64,
+    /// Seconds from the first start until all are due; by default as long as starting them may take
+    #[arg(long, value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    due_in: Option<u64>,
+    /// A folder on the disk to be measured; what is written there is deleted again
+    #[arg(long, default_value = ".")]
+    folder: PathBuf,
 }
 
 #[derive(clap::Args, Debug)]
@@ -46,23 +72,89 @@ enum Store {
 /// # Errors
 /// When the store or the engine fails.
 pub async fn bench(bench: Bench, context: Context) -> Result<ExitCode, Failure> {
-    let What::Chain(Chain { store: Store::Sqlite, concurrency, seconds, folder }) = bench.what;
-    let folder = folder.join(format!("tercet-bench-{}", std::process::id()));
+    match bench.what {
+        What::Chain(what) => chain(what, context.output).await,
+        What::Timers(what) => timers(what, context.output).await,
+    }
+}
+
+/// A folder for the databases, for as long as `with` runs.
+async fn in_folder<T>(parent: &Path, with: impl AsyncFnOnce(&Path) -> Result<T, BenchError>) -> Result<T, Failure> {
+    let folder = parent.join(format!("tercet-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
+    let done = with(&folder).await;
+    std::fs::remove_dir_all(&folder)?;
+    Ok(done?)
+}
+
+const fn exit(adds_up: bool) -> ExitCode {
+    if adds_up { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn chain(what: Chain, output: Output) -> Result<ExitCode, Failure> {
+    let Chain { store: Store::Sqlite, concurrency, seconds, folder } = what;
     let concurrency = concurrency.into_iter().map(|n| n as usize).collect();
     let options = Options { concurrency, time: Duration::from_secs(seconds) };
     let mut adds_up = true;
-    if context.output == Output::Table {
+    if output == Output::Table {
         println!("{HEAD}");
     }
-    let done = run(&folder, &options, |line| {
+    let line = |line: Line| {
         adds_up &= line.violations.is_empty();
-        print(&line, context.output);
-    })
-    .await;
-    std::fs::remove_dir_all(&folder)?;
-    done?;
-    Ok(if adds_up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        print(&line, output);
+    };
+    in_folder(&folder, async |folder| run(folder, &options, line).await).await?;
+    Ok(exit(adds_up))
+}
+
+async fn timers(what: Timers, output: Output) -> Result<ExitCode, Failure> {
+    let Timers { store: Store::Sqlite, waiting, due_in, folder } = what;
+    let options = timers::Options { waiting, due_in: due_in.map(Duration::from_secs) };
+    let bar = ProgressBar::new(waiting);
+    if let Ok(style) = ProgressStyle::with_template("{msg:8} {wide_bar} {human_pos}/{human_len}") {
+        bar.set_style(style);
+    }
+    let say = |progress| {
+        let (what, so_many) = match progress {
+            Progress::Armed(n) => ("arming", n),
+            Progress::Fired(n) => ("firing", n),
+        };
+        bar.set_message(what);
+        bar.set_position(so_many);
+    };
+    let line = in_folder(&folder, async |folder| timers::run(folder, options, say).await).await;
+    bar.finish_and_clear();
+    let line = line?;
+    match output {
+        Output::Table => println!("{}", table(&line)),
+        Output::Json | Output::Jsonl => print_json(&line),
+    }
+    Ok(exit(line.violations.is_empty()))
+}
+
+fn table(line: &timers::Line) -> String {
+    let late = &line.lateness_ms;
+    let rows = [
+        ("waiting", line.waiting.to_string()),
+        ("armed a second", line.arm_per_s.to_string()),
+        ("fired a second", line.fire_per_s.to_string()),
+        ("late, ms", format!("p50 {}  p99 {}  max {}", late.p50, late.p99, late.max)),
+        ("early", line.early.to_string()),
+        ("a saga started meanwhile, ms", line.started_meanwhile_ms.to_string()),
+        ("resident while they wait, MB", line.rss_mb.to_string()),
+        ("of a core while they wait, %", line.idle_cpu_percent.to_string()),
+        ("bytes a saga that waits", line.bytes_per_timer.to_string()),
+        ("store's limit, rows a second", line.store_limit_rows_per_s.to_string()),
+        ("does not add up", if line.violations.is_empty() { "nothing".into() } else { line.violations.join("; ") }),
+    ];
+    rows.map(|(name, value)| format!("{name:<30}{value}")).join("\n")
+}
+
+fn print_json(line: &impl serde::Serialize) {
+    match serde_json::to_string(line) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("failed to print a line: {error}"),
+    }
 }
 
 const HEAD: &str =
@@ -84,9 +176,6 @@ fn print(line: &Line, output: Output) {
             line.commit_ms,
             if line.violations.is_empty() { String::new() } else { format!("  WRONG: {:?}", line.violations) },
         ),
-        Output::Json | Output::Jsonl => match serde_json::to_string(line) {
-            Ok(text) => println!("{text}"),
-            Err(error) => eprintln!("failed to print a line: {error}"),
-        },
+        Output::Json | Output::Jsonl => print_json(line),
     }
 }

@@ -1,11 +1,12 @@
-//! `tercet bench chain`: how many sagas a second, beside the store's own limit, measured in the same run.
+//! `tercet bench`: how fast sagas go, and what waiting costs, each beside the store's own limit, measured in the same run.
 //!
 //! Everything is durable and in this process: SQLite with `synchronous=FULL`, participants that answer at once. What is measured is
-//! the orchestrator. Each line is one concurrency: so many sagas are under way at any moment, the next starts when one ends.
+//! the orchestrator. Each line of the chain is one concurrency: so many sagas are under way, the next starts when one ends.
 
 mod chain;
 mod command;
 mod process;
+mod timers;
 
 pub use command::{Bench, bench};
 
@@ -108,20 +109,20 @@ fn bug(error: impl std::fmt::Display) -> BenchError {
 /// When the store or the engine fails.
 pub async fn run(folder: &Path, options: &Options, mut line: impl FnMut(Line)) -> Result<(), BenchError> {
     for &concurrency in &options.concurrency {
-        let (limit, commit_ms) = store_limit(&folder.join(format!("limit-{concurrency}.db"))).await?;
         let path = folder.join(format!("chain-{concurrency}.db"));
-        line(measure(&path, concurrency, options.time, limit, commit_ms).await?);
+        let measured = measure(&path, concurrency, options.time).await?;
+        let limit = store_limit(&folder.join(format!("limit-{concurrency}.db")), measured.rows.bytes_each()).await?;
+        line(measured.line(limit));
     }
     Ok(())
 }
 
-/// Bytes of one journal row of the chain, on average, as measured below: what the store's own limit is asked with.
-const ROW_BYTES: usize = 250;
-
-async fn store_limit(path: &Path) -> Result<(f64, f64), BenchError> {
+/// What the store does without an engine, with rows of the size that the engine wrote: rows a second in batches of 256, and the
+/// median commit of one row, in milliseconds.
+async fn store_limit(path: &Path, row_bytes: usize) -> Result<(f64, f64), BenchError> {
     let store = SqliteStore::create(path).await?;
-    let single = limit::measure(&store, 1, ROW_BYTES, 300).await?;
-    let batches = limit::measure(&store, 256, ROW_BYTES, 400).await?;
+    let single = limit::measure(&store, 1, row_bytes, 300).await?;
+    let batches = limit::measure(&store, 256, row_bytes, 400).await?;
     store.close().await;
     Ok((batches.rows_per_s, single.commit_ms_p50))
 }
@@ -134,9 +135,7 @@ struct Run {
     until: Instant,
 }
 
-async fn measure(
-    path: &Path, concurrency: usize, time: Duration, limit: f64, commit_ms: f64,
-) -> Result<Line, BenchError> {
+async fn measure(path: &Path, concurrency: usize, time: Duration) -> Result<Measured, BenchError> {
     let worker = Arc::new(Worker::default());
     let store = SqliteStore::create(path).await?;
     let engine = Engine::run(Parts {
@@ -164,9 +163,11 @@ async fn measure(
     }
     let took = began.elapsed().as_secs_f64();
     let cpu = process::cpu().saturating_sub(cpu);
+    let rss = process::rss_bytes();
     engine.shut_down().await;
     let rows = count_rows(engine.store().as_ref()).await?;
-    Ok(outcome.line(&Measured { concurrency, took, cpu, rows, limit, commit_ms, worker: &worker, path }))
+    let bytes = process::bytes_of(path);
+    Ok(Measured { concurrency, outcome, took, cpu, rss, bytes, rows, worker })
 }
 
 /// One of the callers: starts a saga, waits for its end, starts the next.
@@ -198,15 +199,29 @@ struct Outcome {
     violations: Vec<String>,
 }
 
-struct Measured<'a> {
+struct Measured {
     concurrency: usize,
+    outcome: Outcome,
     took: f64,
     cpu: Duration,
-    rows: u64,
-    limit: f64,
-    commit_ms: f64,
-    worker: &'a Worker,
-    path: &'a Path,
+    rss: u64,
+    /// Of the database.
+    bytes: u64,
+    rows: Rows,
+    worker: Arc<Worker>,
+}
+
+/// Journal rows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rows {
+    count: u64,
+    bytes: u64,
+}
+
+impl Rows {
+    fn bytes_each(self) -> usize {
+        usize::try_from(self.bytes.checked_div(self.count).unwrap_or(0)).unwrap_or(0)
+    }
 }
 
 impl Outcome {
@@ -222,33 +237,37 @@ impl Outcome {
         self.violations.extend(other.violations.iter().cloned());
         Ok(())
     }
+}
 
-    fn line(mut self, measured: &Measured<'_>) -> Line {
-        let &Measured { concurrency, took, cpu, rows, limit, commit_ms, worker, path } = measured;
-        let sagas = (self.confirmed + self.cancelled) as f64;
-        let steps = worker.done.load(Ordering::Relaxed) + worker.undone.load(Ordering::Relaxed);
-        let steps = (steps + worker.refused.load(Ordering::Relaxed)) as f64;
-        self.violations.extend(worker.violations());
+impl Measured {
+    /// Beside what the store does without an engine.
+    fn line(self, (limit, commit_ms): (f64, f64)) -> Line {
+        let Self { concurrency, outcome, took, cpu, rss, bytes, rows, worker } = self;
+        let sagas = (outcome.confirmed + outcome.cancelled) as f64;
         let refused = worker.refused.load(Ordering::Relaxed);
-        if refused != self.cancelled {
-            self.violations.push(format!("{refused} sagas were refused, {} cancelled", self.cancelled));
+        let steps = worker.done.load(Ordering::Relaxed) + worker.undone.load(Ordering::Relaxed) + refused;
+        let steps = steps as f64;
+        let mut violations = outcome.violations;
+        violations.extend(worker.violations());
+        if refused != outcome.cancelled {
+            violations.push(format!("{refused} sagas were refused, {} cancelled", outcome.cancelled));
         }
-        let at = |quantile| self.latency_us.value_at_quantile(quantile) as f64 / 1e3;
-        let rows_per_s = rows as f64 / took;
+        let at = |quantile| outcome.latency_us.value_at_quantile(quantile) as f64 / 1e3;
+        let rows_per_s = rows.count as f64 / took;
         Line {
             concurrency,
             sagas_per_s: round(sagas / took),
             steps_per_s: round(steps / took),
-            latency_ms: Latency { p50: at(0.5), p99: at(0.99), max: self.latency_us.max() as f64 / 1e3 },
-            rows_per_saga: round(rows as f64 / sagas),
+            latency_ms: Latency { p50: at(0.5), p99: at(0.99), max: outcome.latency_us.max() as f64 / 1e3 },
+            rows_per_saga: round(rows.count as f64 / sagas),
             journal_rows_per_s: round(rows_per_s),
             store_limit_rows_per_s: round(limit),
             ratio_to_limit: (rows_per_s / limit * 1e3).round() / 1e3,
             commit_ms: (commit_ms * 1e3).round() / 1e3,
             cpu_us_per_step: round(cpu.as_secs_f64() * 1e6 / steps),
-            rss_mb: round(process::rss_bytes() as f64 / 1e6),
-            bytes_per_saga: round(process::bytes_of(path) as f64 / sagas),
-            violations: self.violations,
+            rss_mb: round(rss as f64 / 1e6),
+            bytes_per_saga: round(bytes as f64 / sagas),
+            violations,
         }
     }
 }
@@ -258,15 +277,18 @@ fn round(x: f64) -> f64 {
 }
 
 /// Journal rows in the store: each saga's entries, counted by reading them back.
-async fn count_rows(store: &dyn Store) -> Result<u64, BenchError> {
+async fn count_rows(store: &dyn Store) -> Result<Rows, BenchError> {
     const PAGE: u32 = 500;
-    let (mut rows, mut before) = (0, None);
+    let (mut rows, mut before) = (Rows::default(), None);
     loop {
         let page = store.list(tercet::store::Filter::default(), before, PAGE).await?;
         let ids: Vec<_> = page.iter().map(|row| row.id).collect();
         let Some(last) = ids.last().copied() else { return Ok(rows) };
         before = Some(last);
-        rows += store.journals(ids).await?.iter().map(|journal| journal.len() as u64).sum::<u64>();
+        for entry in store.journals(ids).await?.iter().flatten() {
+            rows.count += 1;
+            rows.bytes += entry.entry.len() as u64;
+        }
     }
 }
 
