@@ -8,7 +8,9 @@ use crate::{
 use serde::Serialize;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tercet::{EngineError, engine::Shown};
-use tercet_core::{Action, Answer, Payload, Phase, SagaId, Signal, SignalId, Signalled, State, StepInstance};
+use tercet_core::{
+    Action, Answer, DefinitionName, Payload, Phase, SagaId, SagaKey, Signal, SignalId, Signalled, State, StepInstance,
+};
 
 /// Who does what the kit does.
 const KIT: &str = "the test";
@@ -27,6 +29,19 @@ impl<P> World<P> {
         let (definition, key) = locked(&self.inner.under_test).clone()?;
         let is_it = |state: &State| *state.definition() == definition && *state.key() == key;
         self.store.states().iter().find(|state| is_it(state)).map(State::saga)
+    }
+
+    /// The saga of a definition under a key, if there is one.
+    ///
+    /// # Panics
+    /// When the store cannot be read.
+    pub async fn find(&self, definition: &str, key: &str) -> Option<SagaId> {
+        let (definition, key): (DefinitionName, SagaKey) = (named(definition), named(key));
+        let asked = self.ask(|engine| {
+            let (definition, key) = (definition.clone(), key.clone());
+            async move { engine.find(definition, key).await }
+        });
+        asked.await.unwrap_or_else(|error| panic!("failed to read the store: {error}")).map(|row| row.id)
     }
 
     /// Asks a saga to undo itself. That it is being undone already is as good.

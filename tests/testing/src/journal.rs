@@ -8,7 +8,10 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 use tercet::store::{
     AuditRow, Batch, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, SagaRow, Started,
@@ -51,11 +54,18 @@ struct Book {
     log: Arc<Log>,
     plan: Mutex<Plan>,
     written: watch::Sender<u32>,
+    /// Writes that are under way.
+    writing: AtomicU32,
 }
 
 impl Journal {
     pub(crate) fn new(inner: Arc<dyn Store>, time: &Arc<Time>, log: &Arc<Log>) -> Arc<Self> {
-        let book = Book { log: log.clone(), plan: Mutex::default(), written: watch::Sender::new(0) };
+        let book = Book {
+            log: log.clone(),
+            plan: Mutex::default(),
+            written: watch::Sender::new(0),
+            writing: AtomicU32::new(0),
+        };
         Arc::new(Self { inner, time: time.clone(), book: Arc::new(book) })
     }
 
@@ -109,6 +119,11 @@ impl Journal {
 
     pub(crate) fn look<T>(&self, saga: SagaId, look: impl FnOnce(&State) -> T) -> Option<T> {
         locked(&self.book.plan).states.get(&saga).map(look)
+    }
+
+    /// Comes back once what is durable is folded as well: who reads a database sees a write before its writer hears of it.
+    pub(crate) async fn caught_up(&self) {
+        self.once(|journal| journal.book.writing.load(Ordering::Relaxed) == 0).await;
     }
 
     /// Was it written that this step is asked?
@@ -182,7 +197,6 @@ impl Book {
         for (saga, said) in said {
             self.log.of_saga(saga, Mark::Plain, format!("write {nth}: {said}"));
         }
-        self.written.send_replace(nth);
     }
 
     fn fold_entry(&self, saga: SagaId, entry: &Entry) {
@@ -220,11 +234,14 @@ impl Store for Journal {
             }
             let (inner, book) = (self.inner.clone(), self.book.clone());
             // A write that was begun goes on when the process dies over it.
+            book.writing.fetch_add(1, Ordering::Relaxed);
             let writing = tokio::spawn(async move {
                 let done = inner.commit(as_node, batch.clone()).await;
                 if let Ok(started) = &done {
                     book.fold(nth, &batch, started);
                 }
+                book.writing.fetch_sub(1, Ordering::Relaxed);
+                book.written.send_replace(nth);
                 drop(busy);
                 done
             });

@@ -127,6 +127,7 @@ struct State {
 }
 
 /// A transport in this process that misbehaves as planned.
+#[derive(Clone)]
 pub struct Wires {
     inner: InProcess,
     time: Arc<Time>,
@@ -223,6 +224,17 @@ impl Wires {
         answers
     }
 
+    /// A call on its way, and what befalls it.
+    fn sending(&self, call: Call) -> (Sending, Option<Fault>) {
+        if !self.journal.knows(call.saga, &call.step) {
+            self.log.wrong(format!("{} was asked before that was written: a bug of tercet", call.step));
+        }
+        let (number, numbered, fault) = self.fate(&call);
+        let request = if call.phase == Phase::Try { short(&call.request) } else { String::new() };
+        self.log.of_call(&numbered, Mark::Plain, format!("asked {request}").trim_end().to_owned());
+        (Sending { call, number, numbered, wires: self.clone() }, fault)
+    }
+
     fn fate(&self, call: &Call) -> (usize, Numbered, Option<Fault>) {
         let mut state = locked(&self.state);
         let (saga, step, phase) = (self.log.name(call.saga), call.step.clone(), call.phase);
@@ -245,26 +257,16 @@ impl Wires {
 
 impl Transport for Wires {
     fn call(&self, call: Call) -> Calling {
-        if !self.journal.knows(call.saga, &call.step) {
-            self.log.wrong(format!("{} was asked before that was written: a bug of tercet", call.step));
-        }
-        let (number, numbered, fault) = self.fate(&call);
-        let request = if call.phase == Phase::Try { short(&call.request) } else { String::new() };
-        self.log.of_call(&numbered, Mark::Plain, format!("asked {request}").trim_end().to_owned());
         let (reply, answer) = oneshot::channel();
-        let sending = Sending {
-            call,
-            number,
-            numbered,
-            inner: self.inner.clone(),
-            time: self.time.clone(),
-            journal: self.journal.clone(),
-            log: self.log.clone(),
-            state: self.state.clone(),
-        };
-        let busy = self.time.busy();
+        let (wires, busy) = (self.clone(), self.time.busy());
         // A participant is a process of its own: it goes on when the engine's dies.
-        tokio::spawn(sending.run(fault, busy, reply));
+        tokio::spawn(async move {
+            if !wires.journal.knows(call.saga, &call.step) {
+                wires.journal.caught_up().await;
+            }
+            let (sending, fault) = wires.sending(call);
+            sending.run(fault, busy, reply).await;
+        });
         Box::pin(
             async move { answer.await.unwrap_or_else(|_| Err(CallError::Silent("the connection broke".to_owned()))) },
         )
@@ -282,18 +284,14 @@ struct Sending {
     call: Call,
     number: usize,
     numbered: Numbered,
-    inner: InProcess,
-    time: Arc<Time>,
-    journal: Arc<Journal>,
-    log: Arc<Log>,
-    state: Arc<Mutex<State>>,
+    wires: Wires,
 }
 
 type Said = Result<Answer, CallError>;
 
 impl Sending {
     async fn run(self, fault: Option<Fault>, busy: crate::time::Busy, reply: oneshot::Sender<Said>) {
-        let _under_way = UnderWay::enter(&self.state);
+        let _under_way = UnderWay::enter(&self.wires.state);
         if let Some(fault) = &fault {
             self.log(Mark::Fault, fault.words());
         }
@@ -303,14 +301,14 @@ impl Sending {
             None => self.say(reply, self.arrive().await),
             Some(Fault::Answer(answer)) => self.say(reply, Ok(answer)),
             Some(Fault::Double) => {
-                let copy = self.inner.call(self.call.clone());
+                let copy = self.wires.inner.call(self.call.clone());
                 let (answer, copy) = tokio::join!(self.arrive(), copy);
                 self.copied(copy);
                 self.say(reply, answer);
             }
             Some(Fault::Repeat) => {
                 let answer = self.arrive().await;
-                self.copied(self.inner.call(self.call.clone()).await);
+                self.copied(self.wires.inner.call(self.call.clone()).await);
                 self.say(reply, answer);
             }
             Some(Fault::NoResponder) => {
@@ -318,12 +316,12 @@ impl Sending {
             }
             Some(Fault::Late) => {
                 let answer = self.arrive().await;
-                let later = self.time.sleep_within(timeout + LATE);
+                let later = self.wires.time.sleep_within(timeout + LATE);
                 later.await;
                 self.say(reply, answer);
             }
             Some(Fault::LateCall) => {
-                let later = self.time.sleep_within(timeout + LATE);
+                let later = self.wires.time.sleep_within(timeout + LATE);
                 later.await;
                 self.say(reply, self.arrive().await);
             }
@@ -331,7 +329,7 @@ impl Sending {
                 if lost == Fault::LoseReply {
                     drop(self.arrive().await);
                 }
-                let later = self.time.sleep_within(timeout * LOST);
+                let later = self.wires.time.sleep_within(timeout * LOST);
                 later.await;
                 drop(reply.send(silent()));
             }
@@ -339,7 +337,7 @@ impl Sending {
                 if kill == Fault::KillAfter {
                     drop(self.arrive().await);
                 }
-                self.time.crash();
+                self.wires.time.crash();
             }
             Some(Fault::Hold(hold)) => {
                 let answer = self.arrive().await;
@@ -353,10 +351,10 @@ impl Sending {
     }
 
     async fn hold(&self, hold: &Hold) {
-        match self.journal.armed().get(&(hold.saga.clone(), hold.timer.clone())) {
+        match self.wires.journal.armed().get(&(hold.saga.clone(), hold.timer.clone())) {
             Some(due) => {
                 let until = hold.edge.of(*due);
-                let later = self.time.sleep_within(until.since(self.time.now()));
+                let later = self.wires.time.sleep_within(until.since(self.wires.time.now()));
                 later.await;
             }
             None => self.log(Mark::Fault, "that timer is not armed: it is not held back".to_owned()),
@@ -364,14 +362,14 @@ impl Sending {
     }
 
     fn log(&self, mark: Mark, text: String) {
-        self.log.of_call(&self.numbered, mark, text);
+        self.wires.log.of_call(&self.numbered, mark, text);
     }
 
     /// The participant is asked.
     async fn arrive(&self) -> Said {
-        let answer = self.inner.call(self.call.clone()).await;
-        locked(&self.state).made[self.number].answer = answer.clone().ok();
-        self.log.neighbour(&What::Answer(self.numbered.clone()), self.journal.armed());
+        let answer = self.wires.inner.call(self.call.clone()).await;
+        locked(&self.wires.state).made[self.number].answer = answer.clone().ok();
+        self.wires.log.neighbour(&What::Answer(self.numbered.clone()), self.wires.journal.armed());
         match &answer {
             Ok(answer) => self.log(Mark::Plain, said(answer)),
             Err(error) => self.log(Mark::Plain, error.to_string()),
@@ -383,7 +381,7 @@ impl Sending {
         match copy {
             Ok(answer) => {
                 self.log(Mark::Fault, format!("its copy: {}", said(&answer)));
-                locked(&self.state).made[self.number].copies.push(answer);
+                locked(&self.wires.state).made[self.number].copies.push(answer);
             }
             Err(error) => self.log(Mark::Fault, format!("its copy: {error}")),
         }

@@ -138,6 +138,8 @@ impl<P: Participants> World<P> {
         let inner = Arc::new(inner);
         let world = Self { time, wires, store, inner, participants: Arc::new(participants), within: false };
         world.live().await;
+        // What the engine does first is no part of any saga.
+        world.time.quiet().await;
         world
     }
 }

@@ -2,19 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a world that cannot be set up is a failed test")]
 
+#[expect(dead_code, unused_imports, reason = "the kit serves the other sagas, too")]
 #[path = "../support/mod.rs"]
 mod support;
 
 mod channel;
-mod crashed;
 mod drawing;
 mod ingress;
 mod kit;
-mod lost;
 mod paths;
-mod refused;
-mod repeated;
 mod restart;
 mod shapes;
 mod together;
 mod undo;
+mod worlds;

@@ -3,18 +3,13 @@
 use super::{
     sales::{Case, Shape},
     slate::{Delta, Holds},
-    wires::Fault,
     world::{World, ended},
 };
 use std::{collections::BTreeMap, sync::Arc};
-use tercet::EngineError;
-use tercet_core::{Action, Phase, SagaId, State, StepInstance};
+use tercet_core::{Phase, SagaId, State};
 use tercet_shop::{Ledger, channel::Behaviour};
 
-/// What befalls which call.
-pub(crate) type Befalls = (String, Phase, Fault);
-
-const REFUSED: &str = "money: its try was refused: account_closed: the refund failed for good: account_closed";
+const REFUSED: &str = "money: its try was refused: account_closed: the refund failed for good";
 
 /// A saga that has ended, or is parked.
 pub(crate) struct Trial {
@@ -66,47 +61,6 @@ impl World {
         self.tried(trial.case, trial.before, state).await
     }
 
-    /// As many sagas at once as there are faults, each of which meets one: they end as if nothing had happened.
-    pub(crate) async fn confirmed_despite(&self, shape: Shape, faults: &[Befalls], whole: &Delta) {
-        let cases = self.cases(shape, faults.len()).await;
-        let before = self.ledger().await;
-        self.plan_each(&cases, faults);
-        let states = self.run_all(&cases).await;
-        self.all_ended(&states, faults, "confirmed", &before, whole).await;
-    }
-
-    /// The same for sagas that the third party refuses.
-    pub(crate) async fn cancelled_despite(&self, shape: Shape, faults: &[Befalls], whole: &Delta) {
-        let cases = self.cases(shape, faults.len()).await;
-        let before = self.ledger().await;
-        cases.iter().for_each(|case| self.behave(&case.refund, Behaviour::Refuse));
-        self.plan_each(&cases, faults);
-        let mut states = self.run_all(&cases).await;
-        if shape == Shape::PaidTwice {
-            for state in &mut states {
-                assert_eq!(parked(state), REFUSED);
-                self.cancel_once(state.saga()).await;
-                *state = self.settled(state.saga()).await;
-            }
-        }
-        self.all_ended(&states, faults, "cancelled", &before, whole).await;
-    }
-
-    fn plan_each(&self, cases: &[Case], faults: &[Befalls]) {
-        for (case, (step, phase, fault)) in cases.iter().zip(faults) {
-            self.wires.plan_for(&case.refund, step, *phase, fault.clone());
-        }
-    }
-
-    async fn all_ended(&self, states: &[Arc<State>], faults: &[Befalls], end: &str, before: &Ledger, whole: &Delta) {
-        for (state, (step, phase, fault)) in states.iter().zip(faults) {
-            assert_eq!(ended(state), end, "{fault:?} of the {phase} of {step}: {}", parked(state));
-        }
-        assert_eq!(self.wires.heal(), 0, "some of this did not happen: {faults:?}");
-        let delta = self.slate(before, Holds::None).await;
-        assert_eq!(delta, whole.times(states.len()), "one of these: {faults:?}");
-    }
-
     /// The third party's definite no; for money that is not ours to keep, a person's cancel after it.
     pub(crate) async fn refused_by_third_party(&self, shape: Shape, arrange: impl FnOnce(&Self, &Case)) -> Trial {
         let trial = self
@@ -119,16 +73,8 @@ impl World {
             return trial;
         }
         assert_eq!(trial.parked(), REFUSED);
-        self.cancel_once(trial.saga()).await;
+        self.cancel(trial.saga()).await.unwrap();
         self.goes_on(trial).await
-    }
-
-    /// The process may die when the cancel is written and before it is answered: asked again, it is under way.
-    async fn cancel_once(&self, saga: SagaId) {
-        match self.cancel(saga).await {
-            Ok(()) | Err(EngineError::TooLate { state: "cancelling" | "cancelled", .. }) => {}
-            Err(error) => panic!("{error}"),
-        }
     }
 
     /// What nothing but the shape decides: which calls are made, and what is changed, when nothing goes wrong.
@@ -149,23 +95,6 @@ impl World {
         let counts: BTreeMap<_, _> = self.wires.counts(saga);
         assert!(counts.values().all(|&count| count == 1), "asked more than once: {counts:?}");
         counts.into_keys().collect()
-    }
-
-    pub(crate) async fn cancel(&self, saga: SagaId) -> Result<(), EngineError> {
-        let cancel = move |engine: tercet::Engine| async move {
-            engine.cancel(saga, "ann".to_owned(), "a test wants it".to_owned()).await
-        };
-        self.ask(cancel).await.map(drop)
-    }
-
-    pub(crate) async fn operate(&self, saga: SagaId, step: &str, action: Action) -> Result<(), EngineError> {
-        let step: StepInstance = step.parse().unwrap();
-        self.ask(move |engine| {
-            let (step, action) = (step.clone(), action.clone());
-            async move { engine.operate(saga, step, action, "ann".to_owned(), "looked into it".to_owned()).await }
-        })
-        .await
-        .map(drop)
     }
 }
 

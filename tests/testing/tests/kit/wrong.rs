@@ -25,7 +25,7 @@ async fn a_participant_without_a_barrier() {
       doubled: hotel try #1
       - the try of hotel was answered `done {"number":1}`, and when it was repeated `done {"number":2}`; is there no barrier?
       - the slate is not clean: rooms held: 1, and 0 should be
-    crash at a call, crash at a write, doubled, late call, late reply, lost reply, repeated, undone, crash at a call, undone, crash at a write, undone, doubled, undone, late call, undone, late reply, undone, lost reply, undone, repeated
+    crash at a call; crash at a write; doubled; late call; late reply; lost reply; repeated; undone, crash at a call; undone, crash at a write; undone, doubled; undone, late call; undone, late reply; undone, lost reply; undone, repeated
     "#);
 }
 
@@ -57,12 +57,12 @@ async fn a_confirm_that_fails_when_it_is_repeated_is_shown_as_a_timeline() {
                 trip  pay     try #1        done
                 trip                        write 4: pay done; COMMIT; tell asked
                 trip  flight  confirm #1    asked
-                trip  hotel   confirm #1    asked
-                trip  tell    try #1        asked "Ann may go"
                 trip  flight  confirm #1    done
+                trip  hotel   confirm #1    asked
                 trip  hotel   confirm #1  ✗ it arrives twice at once
                 trip  hotel   confirm #1    done
                 trip  hotel   confirm #1  ✗ its copy: refused no_hold: nothing is held
+                trip  tell    try #1        asked "Ann may go"
                 trip  tell    try #1        done
                 trip                        write 5: flight confirmed; hotel confirmed; tell done; ended confirmed
                                             at rest, confirmed
@@ -85,7 +85,7 @@ async fn a_step_that_forgets_a_hold_when_its_reply_is_lost() {
       doubled: hotel try #1
       - the try of hotel was answered `done {"number":1}`, and when it was repeated `done {"number":2}`; is there no barrier?
       - the slate is not clean: rooms held: 1, and 0 should be
-    crash at a call, crash at a write, late reply, lost reply, repeated, undone, crash at a call, undone, crash at a write, undone, doubled, undone, late reply, undone, lost reply, undone, repeated
+    crash at a call; crash at a write; late reply; lost reply; repeated; undone, crash at a call; undone, crash at a write; undone, doubled; undone, late reply; undone, lost reply; undone, repeated
     "#);
 }
 
@@ -102,7 +102,7 @@ async fn a_mail_that_is_sent_twice() {
     insta::assert_snapshot!(shown(&caught(Flaw::TellsTwice).await), @r"
       doubled: tell try #1
       - the slate is not clean: mails sent: 2, and 1 should be
-    crash at a call, crash at a write, late call, late reply, lost reply, repeated, undone, crash at a call, undone, crash at a write, undone, doubled, undone, late call, undone, late reply, undone, lost reply, undone, repeated
+    crash at a call; crash at a write; late call; late reply; lost reply; repeated; undone, crash at a call; undone, crash at a write; undone, doubled; undone, late call; undone, late reply; undone, lost reply; undone, repeated
     ");
 }
 
