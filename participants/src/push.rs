@@ -58,9 +58,9 @@ pub enum About {
         /// How much was held for it, if it came so far.
         amount: Option<Money>,
     },
-    /// The order is paid.
-    Paid {
-        /// By which payment.
+    /// The order is paid by it.
+    PaymentAccepted {
+        /// Which payment.
         payment: PaymentId,
         /// How much.
         amount: Money,
@@ -103,10 +103,10 @@ pub fn order_cancelled(user: UserId, order: OrderId) -> Notice {
     Notice { user, order: Some(order), about: About::OrderCancelled }
 }
 
-/// *Your order is paid*: to be said once the order's saga has accepted the payment.
+/// *Your payment is accepted*: to be said once the order's saga has accepted it.
 #[must_use]
-pub fn paid(user: UserId, order: OrderId, payment: PaymentId, amount: Money) -> Notice {
-    Notice { user, order: Some(order), about: About::Paid { payment, amount } }
+pub fn payment_accepted(user: UserId, order: OrderId, payment: PaymentId, amount: Money) -> Notice {
+    Notice { user, order: Some(order), about: About::PaymentAccepted { payment, amount } }
 }
 
 /// *Your payment came too late*: to be said once the order's saga has not accepted it.
@@ -126,7 +126,7 @@ impl About {
         match self {
             Self::Refunded { .. } => "refunded",
             Self::RefundFailed { .. } => "refund_failed",
-            Self::Paid { .. } => "paid",
+            Self::PaymentAccepted { .. } => "payment_accepted",
             Self::PaidInVain { .. } => "paid_in_vain",
             Self::PaymentClosed { .. } => "payment_closed",
             Self::OrderPaid { .. } => "order_paid",
@@ -145,7 +145,7 @@ impl About {
             Self::RefundFailed { refund, amount: Some(amount) } => {
                 format!("The refund {refund} of {amount} did not come about. Your order is as it was.")
             }
-            Self::Paid { payment, amount } => format!("Your order is paid: {amount} (payment {payment})."),
+            Self::PaymentAccepted { payment, amount } => format!("Your payment {payment} of {amount} is accepted."),
             Self::PaidInVain { payment, amount } => {
                 format!(
                     "{amount} came too late, or your order was paid already (payment {payment}): you get them back."

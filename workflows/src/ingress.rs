@@ -58,7 +58,8 @@ fn acknowledged<T>(result: Result<T, EngineError>) -> Acknowledged {
         | EngineError::UnknownSignal { .. }
         | EngineError::BadValue { .. }
         | EngineError::TooLate { .. }
-        | EngineError::NotOffered { .. } => Acknowledged::Never(error.to_string()),
+        | EngineError::NotOffered { .. }
+        | EngineError::NeedsForce { .. } => Acknowledged::Never(error.to_string()),
         EngineError::Quarantined { .. }
         | EngineError::Edited { .. }
         | EngineError::Unavailable(_)

@@ -75,8 +75,8 @@ pub fn payment() -> Definition<PaymentRequest, Charged> {
             told,
             |verdict| !verdict.is_too_late(),
             |then| {
-                then.retriable("tell_paid", push::Notify)
-                    .request((record, charge), |(r, c)| push::paid(r.user, r.order, r.payment, c.amount));
+                then.retriable("tell_accepted", push::Notify)
+                    .request((record, charge), |(r, c)| push::payment_accepted(r.user, r.order, r.payment, c.amount));
             },
         );
         then.when("too_late", told, Verdict::is_too_late, |then| {

@@ -15,4 +15,5 @@ mod faults;
 mod late;
 mod paths;
 mod race;
+mod real;
 mod twice;

@@ -36,7 +36,7 @@ async fn a_payment_shows_its_link_and_confirms_the_order_and_nothing_else_change
     channel.accounts.EUR.balance +17925
     channel.accounts.EUR.received +17925
     channel.charges.paid +1
-    notices.paid +1
+    notices.payment_accepted +1
     payments.money.EUR.received +17925
     payments.states.paid +1
     ");

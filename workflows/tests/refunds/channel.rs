@@ -172,7 +172,21 @@ async fn not_done_is_believed_only_with_proof_and_a_forced_one_is_contradicted_b
     let state = world.until(trial.saga(), |state| state.steps.values().any(|step| step.contradicted.0)).await;
     let money = &state.steps[&"money".parse().unwrap()];
     assert!(money.attention.is_some(), "evidence against the journal is shown to a person");
-    assert!(!world.ledger().await.mismatches().is_empty(), "and to whoever compares the books");
+    world.pass(minutes(1)).await;
+    let ledger = world.ledger().await;
+    assert_eq!(ledger.mismatches(), Vec::<String>::new(), "the saga that undoes the refund has booked it");
+    assert_eq!((ledger.payments.money["EUR"].refunded, ledger.holds()), (11_320, 0));
+    let calls: Vec<_> = ledger.payments.attention.values().cloned().collect();
+    let refund = &trial.case.refund;
+    assert_eq!(calls, [format!("113.20 EUR of refund {refund} moved although it was released")]);
+    let key: tercet_core::SagaKey = refund.as_str().parse().unwrap();
+    let booking = world
+        .ask(move |engine| {
+            let key = key.clone();
+            async move { engine.find("book_refunded".parse().unwrap(), key).await }
+        })
+        .await;
+    assert_eq!(ended(&world.settled(booking.unwrap().unwrap().id).await), "confirmed");
 }
 
 #[tokio::test]
