@@ -176,7 +176,7 @@ pub(crate) fn last_done(entries: &[Entry]) -> Option<StepInstance> {
     let asked = |step: &StepInstance| {
         let asks =
             |fact: &&Fact| matches!(fact, Fact::Asked { step: of, ask } if of == step && ask.operation().is_some());
-        facts.iter().any(|fact| asks(fact))
+        facts.iter().any(asks)
     };
     facts[..decided].iter().rev().find_map(|fact| match fact {
         Fact::Done { step, .. } if asked(step) => Some(step.clone()),

@@ -191,8 +191,9 @@ async fn send_on<P: Participants>(
     if refusal.code != REFUSED {
         return false;
     }
-    let done = match state.life {
-        Life::Trying => world.cancel(state.saga()).await,
+    let done = match (state.life, &state.begin.parent) {
+        (Life::Trying, None) => world.cancel(state.saga()).await,
+        // What stands in another saga is not given up without it.
         _ => world.operate(state.saga(), step.as_str(), Action::RetryNow).await,
     };
     if let Err(error) = done {
