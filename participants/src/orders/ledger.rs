@@ -93,6 +93,8 @@ pub struct OrderLedger {
     pub refunded: BTreeMap<String, i64>,
     /// Of it, held by refunds that are not decided.
     pub held: BTreeMap<String, i64>,
+    /// Orders whose payment is noted.
+    pub noted: u64,
     /// Refunds that are not decided.
     pub open_refunds: i64,
 }
@@ -112,6 +114,7 @@ pub async fn ledger(db: &impl ConnectionTrait) -> Result<OrderLedger, DbErr> {
         *ledger.refunded.entry(row.currency.clone()).or_default() += row.refunded;
         *ledger.held.entry(row.currency).or_default() += row.held;
         ledger.open_refunds += row.open_refunds;
+        ledger.noted += u64::from(row.payment_id.is_some());
     }
     Ok(ledger)
 }

@@ -1,20 +1,23 @@
 //! The SDK's conformance kit against every operation of the shop.
 
-use super::{Bench, bench, eur, id, sale};
+use super::{Bench, bench, eur, id, reply, sale};
 use crate::{
     channel::{Behaviour, How},
-    coupons::{IssueCoupon, TakeCouponBack},
+    coupons::{IssueCoupon, SpendCoupon, TakeCouponBack},
     gateway::{Refund, RefundMoney, RefundWithoutClose},
+    ids::OrderId,
     inventory::{self, PutBack, Reserve},
     lines::{Line, OrderLines, RefundLines},
-    orders::{AwaitShipment, Goods, OrderState, Part, RefundOrder, ToRefund},
+    orders::{
+        AwaitShipment, Goods, NotePayment, OrderState, PaidBy, Part, Place, PlacedLine, RefundOrder, ToPlace, ToRefund,
+    },
     payments::{BookRefunded, Charge, Evidence, HoldRefund, Record, RefundToHold, ToCharge, ToRecord},
-    points::{Grant, GrantPoints, TakePointsBack},
+    points::{Grant, GrantPoints, SpendPoints, Spending, TakePointsBack},
     push::{self, Notify},
     red_packets::{IssueRedPacket, TakeRedPacketBack},
     shares::{OnSpent, TakeBack},
     shop::Ledger,
-    vouchers::Issue,
+    vouchers::{self, Issue},
     warehouse::{Ship, Stop},
 };
 use std::sync::Arc;
@@ -42,6 +45,7 @@ impl Participant for Shared {
 fn at_rest(mut ledger: Ledger) -> String {
     ledger.payments.refunds.retain(|state, _| state != "released");
     ledger.payments.states.retain(|state, _| state != "closed");
+    ledger.orders.states.retain(|state, _| state != "cancelled");
     (ledger.channel.behaviours, ledger.channel.requests) = Default::default();
     serde_json::to_string(&ledger).unwrap()
 }
@@ -52,6 +56,30 @@ fn open_payment() -> ToRecord {
     ToRecord { payment, order, user, amount: eur(1_000), attempt: 1, how: How::DirectDebit }
 }
 
+fn to_place(amount: i64) -> ToPlace {
+    ToPlace {
+        key: id("k-1"),
+        user: id("mia"),
+        address: "1 Quay Street".to_owned(),
+        invoice_title: None,
+        lines: vec![PlacedLine { sku: id("cup"), quantity: 1, amount: eur(500).minor }],
+        goods_total: eur(500).minor,
+        amount: eur(amount),
+        coupon: None,
+        points: 0,
+        with_red_packet: false,
+    }
+}
+
+/// An order whose payment is not noted yet.
+async fn placed_and_paid(bench: &Bench) -> OrderId {
+    let request = ToPlace { user: id("tom"), ..to_place(500) };
+    let step = bench.step::<Place>(98, &request);
+    let placed = reply::<Place>(&step.try_().await);
+    assert_eq!(step.confirm().await.as_str(), "done");
+    placed.order
+}
+
 async fn fresh<O: Operation>() -> Subject {
     let bench: Bench = Box::pin(bench(Behaviour::Succeed)).await;
     let sales = [sale("o-1", OrderState::AwaitingShipment), sale("o-paid", OrderState::Paid)];
@@ -59,6 +87,7 @@ async fn fresh<O: Operation>() -> Subject {
     let spare = Line { sku: id("spare"), quantity: 1 };
     inventory::seed_stock(bench.shop.databases.inventory.writer(), &spare).await.unwrap();
     Box::pin(bench.step::<Record>(99, &open_payment()).try_()).await;
+    placed_and_paid(&bench).await;
     let participant = Shared(bench.participant::<O>());
     let bench = Arc::new(bench);
     Subject::new(participant, move || {
@@ -144,6 +173,30 @@ async fn red_packets_take_back() {
 #[tokio::test]
 async fn inventory_put_back() {
     holds::<PutBack>(&goods(3), &goods(4)).await;
+}
+
+#[tokio::test]
+async fn orders_place() {
+    holds::<Place>(&to_place(500), &to_place(501)).await;
+}
+
+#[tokio::test]
+async fn orders_note_payment() {
+    let order = placed_and_paid(&Box::pin(bench(Behaviour::Succeed)).await).await;
+    let paid_by = PaidBy { order, payment: id("pay-9"), amount: eur(500) };
+    executes::<NotePayment>(&paid_by, Executing::retriable).await;
+}
+
+#[tokio::test]
+async fn points_spend() {
+    let spending = |points| Spending { order: id("o-2"), user: id("mia"), points };
+    holds::<SpendPoints>(&spending(50), &spending(50_000)).await;
+}
+
+#[tokio::test]
+async fn coupons_spend() {
+    let spending = |voucher: &str| vouchers::Spending { voucher: id(voucher), order: id("o-2"), user: id("mia") };
+    holds::<SpendCoupon>(&spending("granted-o-1"), &spending("spent-o-1")).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,10 @@ mod inventory;
 mod money;
 mod orders;
 mod payments;
+mod placing;
+mod pricing;
 mod shop;
+mod spending;
 
 use crate::{
     Sale, Settings, Shop,
