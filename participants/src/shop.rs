@@ -251,8 +251,8 @@ impl Shop {
 
     /// What waits in the outboxes, to be sent into `ingress`: the channel's reports, as completions, and sagas that they start.
     pub fn relay<I: Ingress + Clone>(&self, ingress: I) -> Relays<I> {
-        let outboxes = [&self.databases.gateway, &self.databases.payments];
-        Relays(outboxes.map(|outbox| Relay::new(outbox.clone(), ingress.clone())).into())
+        let gateway = Relay::new(self.databases.gateway.clone(), ingress.clone());
+        Relays(vec![gateway, Relay::new(self.databases.payments.clone(), ingress)])
     }
 
     /// Comes back when a callback was kept since the last time: something may wait in an outbox.

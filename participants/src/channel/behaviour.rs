@@ -122,7 +122,7 @@ impl Behaviours {
     /// Half of the references find a channel that just works; the others one of [`Behaviour::all`], by seed and reference.
     #[must_use]
     pub fn seeded(seed: u64, pace: Duration) -> Self {
-        Self::drawn(seed, Behaviour::Succeed, Behaviour::all(pace))
+        Self::seeded_from(seed, Behaviour::Succeed, Behaviour::all(pace))
     }
 }
 
@@ -135,7 +135,7 @@ impl<K: Ord + fmt::Display, B: Copy> Drawn<K, B> {
 
     /// Half of the references meet the usual; the others one of `from`, by seed and reference.
     #[must_use]
-    pub fn drawn(seed: u64, usual: B, from: Vec<B>) -> Self {
+    pub fn seeded_from(seed: u64, usual: B, from: Vec<B>) -> Self {
         Self { told: BTreeMap::new(), rule: Rule::Seeded { seed, usual, from } }
     }
 

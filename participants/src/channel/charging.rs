@@ -129,6 +129,6 @@ impl Charges {
     /// Half of the charges are paid within `pace` and reported; the others go one of the ways of [`Charging::all`].
     #[must_use]
     pub fn seeded(seed: u64, pace: Duration) -> Self {
-        Self::drawn(seed, Charging::paid(pace), Charging::all(pace))
+        Self::seeded_from(seed, Charging::paid(pace), Charging::all(pace))
     }
 }

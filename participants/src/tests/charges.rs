@@ -212,8 +212,7 @@ async fn state(bench: &Bench) -> Option<PaymentState> {
 async fn leaves(bench: &Bench) -> Vec<String> {
     let heard = Heard::default();
     bench.shop.relay(heard.clone()).sweep().await.unwrap();
-    let heard = heard.0.lock().unwrap().clone();
-    heard
+    heard.0.lock().unwrap().clone()
 }
 
 #[tokio::test]
