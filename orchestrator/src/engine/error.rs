@@ -72,7 +72,9 @@ pub enum EngineError {
         choices: Vec<Choice>,
     },
     /// The step is known as not done.
-    #[error("step `{step}` is known as not done ({why}): mark it done by force if it is done all the same, with the reason")]
+    #[error(
+        "step `{step}` is known as not done ({why}): mark it done by force if it is done all the same, with the reason"
+    )]
     NeedsForce {
         /// The step instance.
         step: StepInstance,

@@ -89,8 +89,20 @@ fn wait() -> Definition<u32, u32> {
     saga.output(taken, |n| n)
 }
 
+/// Holds each of so many.
+fn many() -> Definition<u32, u32> {
+    let saga = Saga::<u32>::new("many", 1);
+    let held = saga.for_each(
+        "lines",
+        saga.input(),
+        |n| (0..n).collect::<Vec<u32>>(),
+        |each, line| each.compensable("hold", Hold).request(line, |n| n),
+    );
+    saga.output(held, |held| held.into_iter().sum())
+}
+
 pub(crate) fn registry() -> Registry {
-    let all = [purchase(), gift(), impatient(), payment(), letter(), wait()];
+    let all = [purchase(), gift(), impatient(), payment(), letter(), wait(), many()];
     all.into_iter().fold(Registry::new(), |registry, definition| registry.with(definition).unwrap())
 }
 
@@ -202,8 +214,12 @@ impl World {
 }
 
 pub(crate) async fn start(engine: &Engine, definition: &str, key: usize) -> SagaId {
+    start_with(engine, definition, key, 7).await
+}
+
+pub(crate) async fn start_with(engine: &Engine, definition: &str, key: usize, input: u32) -> SagaId {
     let (name, key) = (definition.parse().unwrap(), format!("{definition}-{key}").parse().unwrap());
-    engine.start(name, None, key, Payload::of(&7).unwrap()).await.unwrap().id
+    engine.start(name, None, key, Payload::of(&input).unwrap()).await.unwrap().id
 }
 
 pub(crate) async fn now(engine: &Engine, saga: SagaId) -> Snapshot {

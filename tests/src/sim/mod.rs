@@ -8,6 +8,7 @@ mod cases;
 mod check;
 mod contracts;
 mod disk;
+mod liveness;
 mod models;
 mod net;
 mod people;

@@ -256,10 +256,10 @@ fn honest(town: &Town, state: &State, step: &StepInstance, choice: Choice) -> Op
 /// Looks at the participants now and then.
 async fn watchman(town: Arc<Town>) {
     loop {
-        town.world.some_time(2_000, 9_000).await;
+        town.world.some_time(10_000, 60_000).await;
         let Some(engine) = town.engine() else { continue };
         for participant in engine.participants().await.unwrap_or_default() {
-            if participant.breaker != Breaker::Closed {
+            if matches!(participant.breaker, Breaker::Open { .. }) {
                 town.world.count(BREAKER_OPEN);
             }
             if participant.breaker == Breaker::Closed && participant.waiting > 0 {

@@ -2,6 +2,7 @@
 
 use super::{
     check::is_at_rest,
+    liveness,
     models::desk::OrderState,
     people::{Acknowledgements, BREAKER_OPEN, WAITED_IN_LINE, move_in},
     town::{OLD_PAYMENTS, Town},
@@ -47,7 +48,7 @@ pub fn must_happen() -> impl Iterator<Item = &'static str> {
     ends.chain(Fault::ALL.iter().map(|fault| fault.text()))
 }
 
-/// How long after the faults every saga must be at rest: more than all its waits, timeouts, queries and backoffs together.
+/// How long after the faults a run goes on at most. Each saga has a bound of its own: see `liveness`.
 const HEALED_WITHIN: Duration = Duration::from_secs(3 * 3600);
 
 /// Runs one seed to its end, or to the first thing that is wrong.
@@ -92,9 +93,15 @@ pub(crate) fn heals(town: &Arc<Town>) -> bool {
         wrong = wrong || town.run_until(healed.plus(Duration::from_secs(statement)), || false);
         town.bank.statement();
     }
+    let fair_since = world.now();
     wrong = wrong || town.run_until(healed.plus(HEALED_WITHIN), || town.checker.all_at_rest());
     // What was on its way when the last one came to rest arrives.
-    wrong || town.run_until(world.now().plus(Duration::from_secs(900)), || false)
+    wrong = wrong || town.run_until(world.now().plus(Duration::from_secs(900)), || false);
+    if let Some(late) = liveness::late(town, fair_since) {
+        world.violate(late);
+        return true;
+    }
+    wrong
 }
 
 /// What must be so at rest.

@@ -209,6 +209,10 @@ impl Town {
 
     // ---- the engine
 
+    pub(crate) fn registry(&self) -> &'static Registry {
+        &REGISTRY
+    }
+
     /// Starts an engine; one that runs is left to find out.
     pub(crate) fn start_engine(self: &Arc<Self>) {
         let process = self.world.process();

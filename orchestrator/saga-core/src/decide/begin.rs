@@ -11,8 +11,8 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Items in one fan-out at most.
-const ITEMS_MAX: usize = 10_000;
+/// Items in one fan-out at most. What an event costs grows with them: beyond, a child for each part of the list is the way.
+const ITEMS_MAX: usize = 1_000;
 
 impl Deciding<'_> {
     /// Begins what is ready in a part, and says how many step instances of it are open: not begun, or begun and not through. The
@@ -158,7 +158,10 @@ fn items_of(list: &Payload) -> Result<Vec<Payload>, Refusal> {
     let items: Vec<Payload> = list.parse().map_err(|e| Refusal::new("unreadable_input", e.to_string()))?;
     if items.len() > ITEMS_MAX {
         let count = items.len();
-        return refuse("too_many_items", format!("the fan-out has {count} items, at most {ITEMS_MAX} are allowed"));
+        let why = format!(
+            "the fan-out has {count} items, at most {ITEMS_MAX} are allowed: split the list over several sagas"
+        );
+        return refuse("too_many_items", why);
     }
     Ok(items)
 }

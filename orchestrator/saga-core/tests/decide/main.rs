@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a scenario that cannot be run is a failed test")]
 
 mod children;
+mod fan_out;
 mod flow;
 mod laws;
 mod life;
