@@ -224,3 +224,23 @@ pub(super) const fn choice(choice: tercet_core::Choice) -> &'static str {
         tercet_core::Choice::Cancel => "cancel",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::since;
+    use tercet_core::{Entry, Fact, Millis, Phase, StepInstance};
+
+    #[test]
+    fn a_cancel_and_a_confirm_have_times_of_their_own() {
+        let [seat, room]: [StepInstance; 2] = ["seat", "room"].map(|name| name.parse().unwrap());
+        let entry = |at: i64, fact: Fact| Entry { v: 0, at: Millis(at), facts: vec![fact] };
+        let undoing = |step: &StepInstance| Fact::Undoing { step: step.clone(), by: None };
+        let undone =
+            [entry(1, undoing(&room)), entry(2, undoing(&seat)), entry(3, Fact::Undone { step: seat.clone() })];
+        assert_eq!(since(&undone, &seat, Phase::Cancel), Some(Millis(2)));
+        assert_eq!(since(&undone, &room, Phase::Cancel), Some(Millis(1)));
+        assert_eq!(since(&undone, &seat, Phase::Confirm), None);
+        assert_eq!(since(&[entry(7, Fact::Committed)], &seat, Phase::Confirm), Some(Millis(7)));
+        assert_eq!(since(&[entry(7, Fact::Committed)], &seat, Phase::Try), None, "a try's time is in the state");
+    }
+}

@@ -154,3 +154,18 @@ fn data_is_a_file_or_a_folder_for_one() {
     assert_eq!(data("new/").to_str(), Some("new/tercet.db"));
     assert_eq!(data("shop.db").to_str(), Some("shop.db"));
 }
+
+#[test]
+fn a_commands_own_default_gives_way_to_everything_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources =
+        Sources { folder: folder.path().to_owned(), defaults: vec![("log.filter", "error")], ..Sources::default() };
+    let filter = |sources: &Sources| Config::load(sources).unwrap().log.filter;
+    assert_eq!(filter(&sources), "error");
+    let flagged = Sources { flags: vec![("log.filter", "debug".to_owned())], ..sources.clone() };
+    assert_eq!(filter(&flagged), "debug");
+    let environment = vec![("TERCET_LOG__FILTER".to_owned(), "warn".to_owned())];
+    assert_eq!(filter(&Sources { environment, ..sources.clone() }), "warn");
+    std::fs::write(folder.path().join("tercet.toml"), "[log]\nfilter = 'info'\n").unwrap();
+    assert_eq!(filter(&sources), "info");
+}

@@ -1,7 +1,9 @@
 //! Telling and operating sagas.
 
-use crate::support::Node;
+use crate::{support::Node, toy};
 use insta::assert_snapshot;
+use tercet::store::MemoryStore;
+use tercet_core::{Definition, OnRefused, Saga};
 
 #[tokio::test]
 async fn a_signal_has_a_receipt_and_its_verdict_is_repeated() {
@@ -54,6 +56,39 @@ async fn a_cancel_undoes_and_a_second_one_is_told_so() {
     let ended = node.engine.wait(id.parse().unwrap(), tercet::Until::End).await.unwrap();
     assert_eq!(ended.state.life.as_str(), "cancelled");
     assert_snapshot!(cancel().await.problem(), @r#"409 too_late: saga <id> is cancelled: it has ended | state "cancelled""#);
+}
+
+/// Parks before its decision: its pivot is refused.
+fn doubtful() -> Definition<toy::TripRequest, toy::Receipt> {
+    let saga = Saga::<toy::TripRequest>::new("doubtful", 1);
+    let seat = saga.tcc("seat", toy::Hold).request(saga.input(), |r| r);
+    let pay = saga.pivot("pay", toy::Decline).on_refused(OnRefused::Park).request(seat, |s| s);
+    saga.output(pay, |p| p)
+}
+
+/// What a saga offers, and how a cancel of it is answered.
+async fn offered_and_answered(node: &Node, id: &str) -> (serde_json::Value, u16) {
+    let offered = node.get(&format!("/v1/sagas/{id}")).await.json()["choices"].take();
+    let answered = node.post(&format!("/v1/sagas/{id}/cancel"), r#"{"reason": "changed plans"}"#).await;
+    (offered, answered.status)
+}
+
+#[tokio::test]
+async fn a_cancel_is_offered_exactly_where_it_is_taken() {
+    let registry = toy::registry().unwrap().with(doubtful()).unwrap();
+    let node = Node::running(registry, MemoryStore::default(), "default", None).await;
+    let taken = (serde_json::json!(["cancel"]), 200);
+    let not_taken = (serde_json::Value::Null, 409);
+    let waits = node.begin("visit", "k", "tried").await;
+    assert_eq!(offered_and_answered(&node, &waits).await, taken);
+    let pending = node.begin("trip", "k", "pay").await;
+    assert_eq!(offered_and_answered(&node, &pending).await, taken);
+    node.engine.wait(pending.parse().unwrap(), tercet::Until::End).await.unwrap();
+    assert_eq!(offered_and_answered(&node, &pending).await, not_taken, "it has ended");
+    let parked_behind = node.begin("stuck", "k", "tell").await;
+    assert_eq!(offered_and_answered(&node, &parked_behind).await, not_taken, "it has decided to commit");
+    let parked_before = node.begin("doubtful", "k", "pay").await;
+    assert_eq!(offered_and_answered(&node, &parked_before).await, taken, "its pivot is refused, and parked");
 }
 
 #[tokio::test]

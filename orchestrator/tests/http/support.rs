@@ -3,7 +3,9 @@
 use crate::toy;
 use serde_json::Value;
 use std::{net::SocketAddr, sync::Arc};
-use tercet::{Engine, Machine, Parts, Secret, Settings, api::Listening, store::MemoryStore, transport::InProcess};
+use tercet::{
+    Engine, Machine, Parts, Registry, Secret, Settings, api::Listening, store::MemoryStore, transport::InProcess,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -29,10 +31,15 @@ impl Node {
     }
 
     pub(crate) async fn with(store: MemoryStore, namespace: &str, token: Option<&str>) -> Self {
+        Self::running(toy::registry().unwrap(), store, namespace, token).await
+    }
+
+    /// Runs these definitions.
+    pub(crate) async fn running(registry: Registry, store: MemoryStore, namespace: &str, token: Option<&str>) -> Self {
         let engine = Engine::run(Parts {
             store: Arc::new(store),
             transport: Arc::new(InProcess::new(toy::participants())),
-            registry: toy::registry().unwrap(),
+            registry,
             env: Arc::new(Machine::new()),
             settings: Settings::of(namespace.parse().unwrap()),
         });

@@ -72,6 +72,15 @@ impl Operation for Bounce {
     type Reply = ();
 }
 
+/// Takes no money, for good.
+pub(crate) struct Decline;
+impl Operation for Decline {
+    const NAME: &'static str = "bank.decline/1";
+    type Kind = kind::Pivot;
+    type Request = Seat;
+    type Reply = Receipt;
+}
+
 fn trip_of(saga: Saga<TripRequest>) -> Definition<TripRequest, Receipt> {
     let seat = saga.tcc("seat", Hold).request(saga.input(), |r| r);
     let pay = saga.pivot("pay", Pay).query_every(hours(1)).request(seat, |s| s);
@@ -132,7 +141,7 @@ impl Participant for Toy {
     }
 
     fn contracts(&self) -> Vec<ContractName> {
-        [Hold::NAME, Pay::NAME, Send::NAME, Bounce::NAME].map(|name| name.parse().unwrap()).to_vec()
+        [Hold::NAME, Pay::NAME, Send::NAME, Bounce::NAME, Decline::NAME].map(|name| name.parse().unwrap()).to_vec()
     }
 
     fn call(&self, call: Call) -> Answering<'_> {
@@ -151,6 +160,7 @@ fn answer(call: &Call) -> Answer {
             Answer::Pending(Payload::of(&serde_json::json!({"link": "https://pay.example/14C"})).unwrap())
         }
         (Pay::NAME, Phase::Close) => Answer::Closed,
+        (Decline::NAME, _) => Answer::refused("no_money", "the account is empty"),
         (Bounce::NAME, _) => Answer::refused("no_such_address", "nobody lives there"),
         _ => done(serde_json::Value::Null),
     }
