@@ -10,6 +10,8 @@ pub mod engine;
 pub mod env;
 #[cfg(feature = "api")]
 mod nearest;
+#[cfg(feature = "api")]
+pub mod published;
 pub mod registry;
 #[cfg(feature = "api")]
 mod secret;

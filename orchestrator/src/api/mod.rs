@@ -6,11 +6,13 @@ mod actions;
 mod counts;
 pub(crate) mod definitions;
 pub(crate) mod drawing;
+pub mod events;
 mod fields;
 mod guard;
 mod health;
 mod json;
 pub mod problem;
+mod prometheus;
 mod sagas;
 pub(crate) mod schema;
 mod serving;
@@ -19,7 +21,11 @@ mod terms;
 pub mod view;
 mod words;
 
-use crate::{Engine, EngineError, secret::Secret, store::SagaRow};
+/// Routes that a program serves beside the API.
+pub use axum::Router as Routes;
+pub use prometheus::record_metrics;
+
+use crate::{Engine, EngineError, published::EventSource, secret::Secret, store::SagaRow};
 use axum::{
     Router, middleware,
     routing::{get, post},
@@ -32,10 +38,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// An API that listens.
-#[derive(Debug)]
 pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
+    events: Option<Arc<dyn EventSource>>,
 }
 
 impl Listening {
@@ -46,7 +52,7 @@ impl Listening {
     pub async fn at(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, events: None })
     }
 
     /// Where: with the port that was given when none was asked for.
@@ -55,11 +61,32 @@ impl Listening {
         self.address
     }
 
+    /// Shows the events that are read there.
+    #[must_use]
+    pub fn events(self, source: Option<Arc<dyn EventSource>>) -> Self {
+        Self { events: source, ..self }
+    }
+
+    /// Serves routes of the program's own until `stop`, with the API's time limits and without its guard.
+    pub async fn serve_routes(self, routes: Routes, stop: CancellationToken) {
+        serving::serve(self.listener, routes, stop).await;
+    }
+
     /// Serves `engine` until `stop`, then ends what is under way, for five seconds at most. With a token every request must show
     /// it; on a loopback address only requests from this machine's own pages and programs are taken.
     pub async fn serve(self, engine: Engine, token: Option<Secret>, stop: CancellationToken) {
         let guard = Guard { token, loopback: self.address.ip().is_loopback() };
-        serving::serve(self.listener, router(engine, guard, stop.clone()), stop).await;
+        let app = App { engine, stop: stop.clone(), events: self.events };
+        tokio::select! {
+            () = serving::serve(self.listener, router(app, guard), stop) => {}
+            () = prometheus::upkeep() => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listening").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -68,6 +95,7 @@ impl Listening {
 struct App {
     engine: Engine,
     stop: CancellationToken,
+    events: Option<Arc<dyn EventSource>>,
 }
 
 impl App {
@@ -80,7 +108,7 @@ impl App {
     }
 }
 
-fn router(engine: Engine, guard: Guard, stop: CancellationToken) -> Router {
+fn router(app: App, guard: Guard) -> Router {
     let v1 = Router::new()
         .route("/v1/sagas", get(sagas::list).post(starts::start))
         .route("/v1/sagas/{id}", get(sagas::one))
@@ -96,11 +124,13 @@ fn router(engine: Engine, guard: Guard, stop: CancellationToken) -> Router {
         .route("/v1/definitions/{name}/graph", get(definitions::graph))
         .route("/v1/definitions/{name}/lint", get(definitions::lint))
         .route("/v1/counts", get(counts::counts))
+        .route("/v1/events", get(events::list))
+        .route("/metrics", get(prometheus::show))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check));
     let health = Router::new().route("/livez", get(health::live)).route("/readyz", get(health::ready));
-    v1.merge(health).with_state(App { engine, stop })
+    v1.merge(health).with_state(app)
 }
 
 async fn unknown_route(uri: axum::http::Uri) -> Problem {

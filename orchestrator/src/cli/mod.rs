@@ -4,6 +4,7 @@
 
 mod client;
 mod definition;
+mod events;
 mod failure;
 mod logs;
 mod node;
@@ -153,6 +154,13 @@ impl Tercet {
                     .arg_required_else_help(true),
             )
             .subcommand(
+                events::Command::augment_subcommands(
+                    Command::new("events").about("Look at what hosted participants publish"),
+                )
+                .subcommand_required(true)
+                .arg_required_else_help(true),
+            )
+            .subcommand(
                 Data::augment_args(Command::new("migrate"))
                     .about("Make the database, or bring it to this version's schema"),
             )
@@ -194,6 +202,10 @@ impl Tercet {
             "saga" => {
                 let client = Client::new(&config, self.name, global.server.is_some())?;
                 saga::run(saga::Command::from_arg_matches(inner)?, &client, form).await
+            }
+            "events" => {
+                let client = Client::new(&config, self.name, global.server.is_some())?;
+                events::run(events::Command::from_arg_matches(inner)?, &client, form.plain()?).await
             }
             "migrate" => migrate(&config, form.plain()?).await,
             _ => self.here(command, inner, config, form.plain()?).await,

@@ -2,8 +2,13 @@
 
 use super::{Failure, Output, failure::Exit};
 use crate::{
-    Engine, Env, Health, Machine, Parts, Registry, Settings, api::Listening, config::{Config, Sources}, store::SqliteOptions,
-    store::SqliteStore, transport::InProcess,
+    Engine, Env, Health, Machine, Parts, Registry, Settings,
+    api::{Listening, Routes, record_metrics},
+    config::{Config, Sources},
+    published::EventSource,
+    store::SqliteOptions,
+    store::SqliteStore,
+    transport::InProcess,
 };
 use std::{
     io,
@@ -25,6 +30,8 @@ const BESIDE_MAX: Duration = Duration::from_secs(5);
 
 type Beside = Box<dyn FnOnce(Engine, CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
+type Routing = Box<dyn FnOnce(SocketAddr) -> Result<Routes, Failure> + Send>;
+
 /// What a process hosts beside its engine: participants, and what they need done.
 #[derive(Default)]
 pub struct Hosted {
@@ -32,6 +39,8 @@ pub struct Hosted {
     env: Option<Env>,
     database: Option<PathBuf>,
     beside: Vec<Beside>,
+    events: Option<Arc<dyn EventSource>>,
+    routes: Option<Routing>,
 }
 
 impl Hosted {
@@ -57,6 +66,24 @@ impl Hosted {
     #[must_use]
     pub fn env(mut self, env: Env) -> Self {
         self.env = Some(env);
+        self
+    }
+
+    /// Shows what the participants publish, at `/v1/events`.
+    #[must_use]
+    pub fn events(mut self, source: Arc<dyn EventSource>) -> Self {
+        self.events = Some(source);
+        self
+    }
+
+    /// Serves routes of the participants' own (for a third party's callbacks, say) at `participants.listen`, wherever the API is
+    /// served; `routes` is told the address.
+    #[must_use]
+    pub fn routes<F>(mut self, routes: F) -> Self
+    where
+        F: FnOnce(SocketAddr) -> Result<Routes, Failure> + Send + 'static,
+    {
+        self.routes = Some(Box::new(routes));
         self
     }
 
@@ -111,7 +138,19 @@ impl Context {
     }
 
     pub(super) async fn run(&self, hosted: Hosted, database: Database, heard: bool) -> Result<Node, Failure> {
-        let listening = if heard { Some(listen(self.config.listen).await?) } else { None };
+        let listening = if heard { Some(listen(self.config.listen, "--listen").await?) } else { None };
+        let routes = match hosted.routes.filter(|_| heard) {
+            Some(routes) => {
+                let listening = listen(self.config.participants_listen, "`participants.listen`").await?;
+                tracing::info!(address = %listening.address(), "the participants listen");
+                let routes = routes(listening.address())?;
+                Some((listening, routes))
+            }
+            None => None,
+        };
+        if heard {
+            record_metrics();
+        }
         let file = hosted.database.clone().unwrap_or_else(|| self.config.data.clone());
         let store = open(&file, database).await?;
         let settings = Settings {
@@ -133,14 +172,18 @@ impl Context {
         for work in hosted.beside {
             beside.spawn(work(engine.clone(), stop.clone()));
         }
+        if let Some((listening, routes)) = routes {
+            beside.spawn(listening.serve_routes(routes, stop.clone()));
+        }
         let address = listening.as_ref().map(Listening::address);
+        let listening = listening.map(|listening| listening.events(hosted.events));
         let token = self.config.token.clone();
         let api = listening.map(|listening| tokio::spawn(listening.serve(engine.clone(), token, stop.clone())));
         Ok(Node { engine, store, address, api, beside, stop })
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<Listening, Failure> {
+async fn listen(address: SocketAddr, by: &str) -> Result<Listening, Failure> {
     Listening::at(address).await.map_err(|error| {
         let what_to_do = match error.kind() {
             io::ErrorKind::AddrInUse => {
@@ -148,7 +191,7 @@ async fn listen(address: SocketAddr) -> Result<Listening, Failure> {
             }
             _ => "choose an address of this machine",
         };
-        Failure::unavailable(format!("failed to listen at {address}: {error}; {what_to_do} with --listen"))
+        Failure::unavailable(format!("failed to listen at {address}: {error}; {what_to_do} with {by}"))
     })
 }
 

@@ -99,7 +99,7 @@ const STATUSES: [&str; 5] = ["trying", "confirming", "cancelling", "confirmed", 
 const PAGE_OF_ALL: u32 = 500;
 
 /// A moment, or how long ago it is, as the API takes it.
-fn moment(text: &str) -> Result<String, String> {
+pub(super) fn moment(text: &str) -> Result<String, String> {
     let at = match humantime::parse_duration(text) {
         Ok(ago) => std::time::SystemTime::now().checked_sub(ago),
         Err(_) => humantime::parse_rfc3339_weak(text).ok(),

@@ -37,7 +37,7 @@ const TOKEN_CHARACTERS_MIN: usize = 16;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Every key, what it is without one, and what it may be.
-const KEYS: [(&str, Option<&str>, &str); 15] = [
+const KEYS: [(&str, Option<&str>, &str); 16] = [
     ("data", Some("tercet.db"), "a path: of an SQLite file, or of a folder to keep `tercet.db` in"),
     ("http.listen", Some("127.0.0.1:7007"), "an IP address and a port, as in `127.0.0.1:7007`"),
     ("http.token", None, "16 or more visible ASCII characters"),
@@ -48,6 +48,11 @@ const KEYS: [(&str, Option<&str>, &str); 15] = [
     ("participants.calls_min", Some("100"), "a number of calls, 2 or more: fewer say nothing about a participant"),
     ("participants.concurrent", Some("512"), "a number of calls, 1 to 100000: more wait in line"),
     ("participants.errors_percent", Some("5"), "a share of calls in percent, 1 to 100"),
+    (
+        "participants.listen",
+        Some("127.0.0.1:0"),
+        "an IP address and a port, as in `127.0.0.1:7008`; port 0 is any free one",
+    ),
     ("participants.rest", Some("5s"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
     ("participants.timeouts_percent", Some("20"), "a share of calls in percent, 1 to 100"),
     ("participants.window", Some("30s"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
@@ -64,6 +69,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where its API listens.
     pub listen: SocketAddr,
+    /// Where the hosted participants listen, if they listen themselves: for a channel's callbacks, say.
+    pub participants_listen: SocketAddr,
     /// What callers of the API must show.
     pub token: Option<Secret>,
     /// The node that the command line talks to, without a `/` at its end.
@@ -267,6 +274,7 @@ impl Reading {
     fn config(&mut self) -> Option<Config> {
         let data = self.read("data", |text| (!text.is_empty()).then(|| database(text)));
         let listen = self.read("http.listen", |text| text.parse::<SocketAddr>().ok());
+        let participants_listen = self.read("participants.listen", |text| text.parse::<SocketAddr>().ok());
         let token = self.read("http.token", |text| token(text).then(|| Secret::new(text)));
         let filter = self.read("log.filter", |text| {
             text.parse::<tracing_subscriber::filter::Targets>().ok().map(|_| text.to_owned())
@@ -290,6 +298,7 @@ impl Reading {
             namespace: namespace?,
             data: data?,
             listen,
+            participants_listen: participants_listen?,
             token,
             server: server.unwrap_or_else(|| format!("http://{listen}")),
             log: Log { filter: filter?, json: json? },

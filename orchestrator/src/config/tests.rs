@@ -81,9 +81,9 @@ fn a_text_of_digits_is_a_text_wherever_it_stands() {
 #[test]
 fn b49_a_misspelt_key_is_refused_with_file_line_and_the_nearest_key() {
     assert_snapshot!(wrong("namespace = 'a'\ndatabse = 'x'\nretires = 3\n[http]\nlisten = '127.0.0.1:1'\ntokn = 'x'\n", &[]), @r"
-    `databse` (tercet.toml, line 2) is no setting; settings are data, http.listen, http.token, log.filter, log.format, look_ahead, namespace, participants.calls_min, participants.concurrent, participants.errors_percent, participants.rest, participants.timeouts_percent, participants.window, retention, server
+    `databse` (tercet.toml, line 2) is no setting; settings are data, http.listen, http.token, log.filter, log.format, look_ahead, namespace, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server
     `http.tokn` (tercet.toml, line 6) is no setting: did you mean `http.token`?
-    `retires` (tercet.toml, line 3) is no setting; settings are data, http.listen, http.token, log.filter, log.format, look_ahead, namespace, participants.calls_min, participants.concurrent, participants.errors_percent, participants.rest, participants.timeouts_percent, participants.window, retention, server
+    `retires` (tercet.toml, line 3) is no setting; settings are data, http.listen, http.token, log.filter, log.format, look_ahead, namespace, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server
     ");
 }
 

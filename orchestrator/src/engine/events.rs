@@ -168,6 +168,7 @@ impl Worker {
             Err(error) => return tracing::error!(saga.id = %saga, %error, "failed to encode an entry"),
         };
         active.fold(entry);
+        self.shared.meters.decided(active.graph.name(), entry);
         let timers = active.timer_changes();
         let projection = active.new_projection();
         let told = deliveries(&active.state, entry);

@@ -11,6 +11,7 @@ mod gates;
 mod hands;
 mod loading;
 mod message;
+mod meters;
 mod shared;
 mod starts;
 mod tell;

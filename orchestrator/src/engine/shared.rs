@@ -3,6 +3,7 @@
 use super::{
     EngineError,
     message::{Heard, Message},
+    meters::Meters,
 };
 use crate::{
     env::Env,
@@ -114,6 +115,7 @@ pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) env: Env,
     pub(super) settings: Settings,
+    pub(super) meters: Meters,
     worker: mpsc::UnboundedSender<Message>,
     health: Mutex<Reach>,
     /// Inbox rows that the worker has, until they are deleted.
@@ -127,6 +129,7 @@ impl Shared {
         worker: mpsc::UnboundedSender<Message>,
     ) -> Self {
         Self {
+            meters: Meters::new(&registry),
             store,
             transport,
             registry,

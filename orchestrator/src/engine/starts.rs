@@ -119,10 +119,12 @@ impl Worker {
         let own = start.row.id;
         let winner = match outcome {
             Started::New => {
+                self.shared.meters.decided(active.graph.name(), &entry);
                 let timers: Vec<_> = active.timers.values().cloned().collect();
                 let told = deliveries(&active.state, &entry);
                 self.sagas.insert(own, active);
-                timers.iter().for_each(|row| self.schedule(row));
+                let set: Vec<_> = timers.into_iter().map(TimerChange::Set).collect();
+                self.reschedule(&set);
                 if matches!(by, StartedBy::Caller(_)) {
                     self.deliver(own, told);
                 }

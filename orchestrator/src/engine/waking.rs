@@ -31,6 +31,7 @@ impl Worker {
 
     /// Follows what is being written about timers.
     pub(super) fn reschedule(&mut self, changes: &[TimerChange]) {
+        self.shared.meters.armed(changes);
         for change in changes {
             match change {
                 TimerChange::Set(row) => self.schedule(row),
@@ -41,7 +42,11 @@ impl Worker {
 
     /// A timer's time has come: its saga is read if need be, and hears of it.
     pub(super) fn timer_due(&mut self, saga: SagaId, name: TimerName) {
-        let what = Coming::Due(name);
+        let key = (saga, name);
+        if let Some(&(due, _)) = self.scheduled.get(&key) {
+            self.shared.meters.fired(due, self.now());
+        }
+        let what = Coming::Due(key.1);
         self.incoming(Incoming { saga, what, inbox: None, reply: None });
     }
 }

@@ -36,8 +36,11 @@ impl Worker {
     fn commit(&mut self, draft: Draft) {
         let (batch, shared, incarnation) = (draft.batch(), self.shared.clone(), self.incarnation);
         self.writing = Some(draft);
+        self.shared.meters.writing(&batch);
         self.shared.env.spawn(Box::pin(async move {
+            let begun = shared.env.now();
             let written = shared.store.commit(incarnation, batch).await;
+            shared.meters.written(begun, shared.env.now());
             shared.send(Message::Written(written));
         }));
     }

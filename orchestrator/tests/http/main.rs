@@ -4,6 +4,7 @@
 
 mod actions;
 mod bad_input;
+mod events;
 mod guard;
 mod reads;
 mod support;

@@ -4,7 +4,8 @@ use crate::toy;
 use serde_json::Value;
 use std::{net::SocketAddr, sync::Arc};
 use tercet::{
-    Engine, Machine, Parts, Registry, Secret, Settings, api::Listening, store::MemoryStore, transport::InProcess,
+    Engine, Machine, Parts, Registry, Secret, Settings, api::Listening, published::EventSource, store::MemoryStore,
+    transport::InProcess,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -34,8 +35,20 @@ impl Node {
         Self::running(toy::registry().unwrap(), store, namespace, token).await
     }
 
+    /// The same, with events to show.
+    pub(crate) async fn showing(events: Arc<dyn EventSource>) -> Self {
+        Self::over(toy::registry().unwrap(), MemoryStore::default(), "default", None, Some(events)).await
+    }
+
     /// Runs these definitions.
     pub(crate) async fn running(registry: Registry, store: MemoryStore, namespace: &str, token: Option<&str>) -> Self {
+        Self::over(registry, store, namespace, token, None).await
+    }
+
+    async fn over(
+        registry: Registry, store: MemoryStore, namespace: &str, token: Option<&str>,
+        events: Option<Arc<dyn EventSource>>,
+    ) -> Self {
         let engine = Engine::run(Parts {
             store: Arc::new(store),
             transport: Arc::new(InProcess::new(toy::participants())),
@@ -46,6 +59,7 @@ impl Node {
         let engine = engine.await.unwrap();
         let listening = Listening::at("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let (address, stop) = (listening.address(), CancellationToken::new());
+        let listening = listening.events(events);
         tokio::spawn(listening.serve(engine.clone(), token.map(Secret::new), stop.clone()));
         Self { address, engine, stop }
     }
