@@ -1,6 +1,7 @@
 //! The whole shop on one machine: every participant on a SQLite file of its own, the channel on another, their figures side by side.
 
 use crate::{
+    callbacks::Sender,
     catalog::{self, Catalog, CheckGoods, Grants},
     channel::{Behaviours, Channel, ChannelError, ChannelLedger, Charges, Settings as ChannelSettings},
     clock::{Clock, SystemClock},
@@ -20,7 +21,12 @@ use crate::{
 };
 use sea_orm::DbErr;
 use serde::Serialize;
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tercet_core::{Millis, Participant};
 use tercet_participant::{
     BuildError, Database, Fault, Otherwise, SeaOrm, Service,
@@ -180,6 +186,8 @@ pub struct Shop {
     pub(crate) databases: Databases,
     pub(crate) channel: Arc<Channel>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// How the channel's reports reach the participants: over HTTP once that is served, directly before.
+    pub(crate) reports_to: OnceLock<Sender>,
     gateway: Gateway,
     payments: Payments,
     participants: Vec<Arc<dyn Participant>>,
@@ -222,7 +230,8 @@ impl Shop {
         let payments =
             Payments::new(databases.payments.clone(), channel.clone(), clock.clone(), patience, kept.clone());
         let participants = participants(&databases, &gateway, &payments, &clock, minor_per_point)?;
-        Ok(Self { databases, channel, clock, gateway, payments, participants, minor_per_point, kept })
+        let reports_to = OnceLock::new();
+        Ok(Self { databases, channel, clock, reports_to, gateway, payments, participants, minor_per_point, kept })
     }
 
     /// Every participant, to be hosted in this process.
@@ -267,8 +276,16 @@ impl Shop {
     /// When a database fails; nothing is lost, call it again.
     pub async fn turn<I: Ingress>(&self, relay: &Relays<I>) -> Result<Option<Millis>, ShopError> {
         let next = self.channel.settle().await?;
-        self.channel.call_back(&self.gateway).await?;
-        self.channel.report_charges(&self.payments).await?;
+        match self.reports_to.get() {
+            Some(sender) => {
+                self.channel.call_back(sender).await?;
+                self.channel.report_charges(sender).await?;
+            }
+            None => {
+                self.channel.call_back(&self.gateway).await?;
+                self.channel.report_charges(&self.payments).await?;
+            }
+        }
         relay.sweep().await?;
         Ok(next)
     }

@@ -13,11 +13,13 @@ pub mod book_refunded;
 pub mod create_order;
 pub mod demo;
 pub mod desk;
+pub mod events;
 pub mod ingress;
 pub mod new;
 pub mod payment;
 pub mod refund;
 pub mod refund_money;
+pub mod sweep;
 
 use tercet::{Registry, RegistryError};
 

@@ -9,7 +9,13 @@ use tercet_shop::{
     Settings, Shop,
     channel::{Behaviour, Behaviours, Buyer, Charges, Charging},
 };
-use tercet_workflows::{bench, demo, ingress::Courier, new, registry};
+use tercet_workflows::{
+    bench, demo,
+    events::OrderEvents,
+    ingress::Courier,
+    new, registry,
+    sweep::{self, Sweep},
+};
 
 /// How long the gateway waits after the channel asked for patience.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,10 +41,14 @@ async fn shop(folder: PathBuf) -> Result<Hosted, Failure> {
     let shop = Arc::new(Shop::open(&folder, settings).await?);
     let env: Env = Arc::new(Machine::new());
     let (participants, clock) = (shop.participants(), env.clone());
-    let hosted = Hosted::new(participants).env(env);
+    let (events, callbacks) = (OrderEvents(shop.clone()), shop.clone());
+    let hosted = Hosted::new(participants).env(env).events(Arc::new(events));
+    let hosted = hosted.routes(move |address| callbacks.callbacks(address).map_err(Failure::from));
     Ok(hosted.beside(move |engine, stop| async move {
+        let sweep = Sweep::new(shop.clone(), engine.clone(), clock.clone(), sweep::Settings::default());
         tokio::select! {
             () = Courier::new(shop, engine, clock).run() => {}
+            () = sweep.run() => {}
             () = stop.cancelled() => {}
         }
     }))

@@ -14,6 +14,7 @@
 //! A channel without a key has no route: callbacks are off until somebody sets one.
 
 mod alipay;
+mod house;
 mod keys;
 mod report;
 mod routes;

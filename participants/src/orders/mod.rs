@@ -11,6 +11,7 @@ mod place;
 mod refund;
 mod rows;
 mod state;
+mod unpaid;
 
 pub use events::OrderEvent;
 pub use ledger::{OrderLedger, SeedLine, SeedOrder, check_equation, ledger, seed};
@@ -19,6 +20,7 @@ pub use place::{
 };
 pub use rows::{View, change, ensure_schema, view};
 pub use state::{OrderState, STATES};
+pub use unpaid::{Unpaid, unpaid};
 
 use crate::{
     clock::Clock,

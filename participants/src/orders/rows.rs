@@ -8,7 +8,7 @@ use crate::{
     refusals::missing,
     shares::Hold,
 };
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, sea_query::Index};
 use serde::Serialize;
 use tercet_core::{Millis, Refusal};
 use tercet_participant::{Outcome, Transaction, retry};
@@ -32,13 +32,13 @@ table! {
         coupon: Option<String>,
         points_spent: i64,
         red_packet: Option<String>,
-        #[sea_orm(indexed)]
         state: OrderState,
         came_from: Option<OrderState>,
         claim: Option<String>,
         open_refunds: i64,
         leaves_by_refund: bool,
         after_sales_until_ms: Option<i64>,
+        placed_at_ms: i64,
         order_version: i64,
         saga_key: String,
     }
@@ -116,6 +116,15 @@ pub(super) type RefundLineColumn = refund_line::Column;
 /// When the database fails.
 pub async fn ensure_schema(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     create(db, order::Entity).await?;
+    let by_state_and_time = Index::create()
+        .name("idx-orders-state-placed")
+        .if_not_exists()
+        .table(order::Entity)
+        .col(Column::State)
+        .col(Column::PlacedAtMs)
+        .col(Column::Id)
+        .to_owned();
+    db.execute(&by_state_and_time).await?;
     create(db, line::Entity).await?;
     create(db, natural::Entity).await?;
     create(db, refund::Entity).await?;
@@ -146,6 +155,7 @@ impl Row {
             open_refunds: 0,
             leaves_by_refund: false,
             after_sales_until_ms: None,
+            placed_at_ms: 0,
             order_version: 1,
             saga_key: id.to_string(),
         }
@@ -193,7 +203,7 @@ pub(super) async fn find(db: &impl ConnectionTrait, id: &OrderId) -> Outcome<Row
 /// Inserts the row, at version 1, unless the order is there, and publishes that. Says whether it did.
 pub(super) async fn insert(tx: &Transaction, row: Row, now: Millis) -> Outcome<bool> {
     let id = row.id.clone();
-    let is_new = insert_new(tx, Row { order_version: 1, ..row }).await?;
+    let is_new = insert_new(tx, Row { placed_at_ms: now.0, order_version: 1, ..row }).await?;
     if is_new {
         events::publish(tx, &id, None, now).await?;
     }

@@ -6,6 +6,7 @@ use crate::{
     orders::{self, AwaitShipment, Goods, OrderEvent, OrderState, Part, RefundOrder, STATES, ToRefund},
 };
 use proptest::prelude::*;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use std::collections::BTreeMap;
 use tercet_core::Phase;
 use tercet_participant::{
@@ -163,4 +164,33 @@ proptest! {
             check(&bench).await;
         });
     }
+}
+
+#[tokio::test]
+async fn orders_that_wait_for_their_money_are_found_by_time_a_page_at_a_time() {
+    let bench = orders_to_begin_with().await;
+    let mut placed = Vec::new();
+    for second in 0..5 {
+        // Two in each second, so that a page ends between two of the same time.
+        let pair = ["a", "b"].map(|name| sale(&format!("o-{second}-{name}"), OrderState::PendingPayment));
+        placed.extend(pair.iter().map(|sale| sale.order.id.to_string()));
+        bench.shop.seed(&pair).await.unwrap();
+        bench.clock.advance(std::time::Duration::from_secs(1));
+    }
+    let (mut found, mut last) = (Vec::new(), None);
+    loop {
+        let page = bench.shop.unpaid_orders(later(4), last.as_ref(), 3).await.unwrap();
+        found.extend(page.iter().map(|unpaid| unpaid.order.to_string()));
+        match page.into_iter().next_back() {
+            Some(unpaid) => last = Some(unpaid),
+            None => break,
+        }
+    }
+    assert_eq!(found, placed[..8], "those of the first four seconds");
+    let plan = "EXPLAIN QUERY PLAN SELECT * FROM orders WHERE state = 'pending_payment' AND placed_at_ms BETWEEN 0 AND 9 \
+                ORDER BY placed_at_ms, id LIMIT 3";
+    let statement = Statement::from_string(DbBackend::Sqlite, plan);
+    let plan = database(&bench).reader().query_one_raw(statement).await.unwrap().unwrap();
+    let plan: String = plan.try_get("", "detail").unwrap();
+    assert!(plan.contains("idx-orders-state-placed (state=? AND placed_at_ms>? AND placed_at_ms<?)"), "{plan}");
 }

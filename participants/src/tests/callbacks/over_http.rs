@@ -3,8 +3,9 @@
 use super::*;
 use crate::{
     callbacks::{BODY_BYTES_MAX, Callbacks, Sender},
-    channel::{Acknowledging, CallbackSink, ChargeSink},
+    channel::{Acknowledging, Behaviour, CallbackSink, Cashier, ChargeOrder, ChargeSink, Charging, How},
     clock::{Clock, HandClock},
+    tests::bench,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{
@@ -13,6 +14,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
+};
+use tercet_participant::{
+    database::Boxed,
+    outbox::{Acknowledged, Completion, Ingress, Start, Told},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -208,4 +213,52 @@ async fn nobody_listening_is_a_report_to_make_again() {
     drop(listener);
     let url = format!("http://{address}/callbacks/stamped");
     assert!(!Sender::new(url, signer, Arc::new(HandClock::new(AT))).charged(charge()).await);
+}
+
+/// The shop's own channel, its reports over HTTP: as often as it makes them, forged by nobody, kept, and told on.
+#[tokio::test]
+async fn the_shops_own_channel_reports_over_http_once_that_is_served() {
+    let bench = bench(Behaviour::Succeed).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let routes = bench.shop.callbacks(listener.local_addr().unwrap()).unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let channel = bench.shop.channel();
+    let twice = Charging::paid(Duration::from_secs(1)).reported(2, Duration::ZERO);
+    channel.tell_charge(id("pay-1"), twice);
+    let charge =
+        ChargeOrder { reference: id("pay-1"), order: id("o-1"), amount: eur(1_000), how: How::PayLink, expires: None };
+    channel.request_charge(charge).await.unwrap();
+    bench.clock.advance(Duration::from_secs(10));
+    let relay = bench.shop.relay(Nobody);
+    bench.shop.turn(&relay).await.unwrap();
+    let payments = bench.shop.ledger().await.unwrap().payments;
+    assert_eq!((payments.callbacks, payments.copies), (2, 1));
+    // It goes through the server and no other way.
+    server.abort();
+    drop(server.await);
+    channel.tell_charge(id("pay-2"), Charging::paid(Duration::from_secs(1)));
+    let charge =
+        ChargeOrder { reference: id("pay-2"), order: id("o-2"), amount: eur(1_000), how: How::PayLink, expires: None };
+    channel.request_charge(charge).await.unwrap();
+    bench.clock.advance(Duration::from_secs(10));
+    bench.shop.turn(&relay).await.unwrap();
+    assert_eq!(bench.shop.ledger().await.unwrap().payments.callbacks, 2);
+}
+
+/// Takes nothing.
+#[derive(Clone)]
+struct Nobody;
+
+impl Ingress for Nobody {
+    fn complete(&self, _: Completion) -> Boxed<'_, Acknowledged> {
+        Box::pin(async { Acknowledged::Unavailable("nobody is there".to_owned()) })
+    }
+
+    fn start(&self, _: Start) -> Boxed<'_, Acknowledged> {
+        Box::pin(async { Acknowledged::Unavailable("nobody is there".to_owned()) })
+    }
+
+    fn signal(&self, _: Told) -> Boxed<'_, Acknowledged> {
+        Box::pin(async { Acknowledged::Unavailable("nobody is there".to_owned()) })
+    }
 }

@@ -1,0 +1,32 @@
+//! What the shop shows of its orders to who looks after them: every change, in order, and those that wait for their money.
+
+use crate::{
+    Shop,
+    orders::{self, Unpaid},
+    shop::ShopError,
+};
+use tercet_core::Millis;
+use tercet_participant::{
+    Database, Fault,
+    outbox::{EventFilter, Published},
+};
+
+impl Shop {
+    /// At most `limit` of the changes of orders that are wanted, in the order in which they were made.
+    ///
+    /// # Errors
+    /// When the orders' database fails.
+    pub async fn order_events(&self, wanted: &EventFilter, limit: u32) -> Result<Vec<Published>, Fault> {
+        self.databases.orders.events(wanted, limit).await
+    }
+
+    /// At most `limit` orders that wait for their money and were placed before `before`, the oldest first, from behind `after` on.
+    ///
+    /// # Errors
+    /// When the orders' database fails.
+    pub async fn unpaid_orders(
+        &self, before: Millis, after: Option<&Unpaid>, limit: u64,
+    ) -> Result<Vec<Unpaid>, ShopError> {
+        Ok(orders::unpaid(self.databases.orders.reader(), before, after, limit).await?)
+    }
+}

@@ -1,0 +1,194 @@
+//! The sweep: every ten minutes it looks for orders that wait for their money for longer than they may, which their sagas' timers
+//! should have ended. It asks the saga to cancel, and never writes an order itself. In normal running it finds nothing, and its
+//! count stays zero:
+//!
+//! | metric | label `found` | what |
+//! |---|---|---|
+//! | `tercet_shop_sweep_total` | `overdue` | the saga's window had passed, and no timer had ended it: it was asked to cancel |
+//! | | `no_saga` | the order names a saga that is not there: a person must look |
+//! | | `ended` | the saga has ended, and the order is still pending: a person must look |
+//! | | `unreadable` | the saga's journal cannot be read: a person must look |
+
+use crate::create_order;
+use metrics::{Counter, counter};
+use std::{sync::Arc, time::Duration};
+use tercet::{Engine, EngineError, Env, engine::Health};
+use tercet_core::{Command, Millis, SagaId, State, outstanding};
+use tercet_shop::{Shop, orders::Unpaid, shop::ShopError};
+
+/// How a sweep goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Between two rounds.
+    pub every: Duration,
+    /// How long an order waits for its money, by default. One that was given less is found that much later; one that was given more
+    /// is left alone until its own time.
+    pub window: Duration,
+    /// How much later a timer may fire before it counts as lost.
+    pub margin: Duration,
+    /// Orders in a page.
+    pub page: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        let window = Duration::from_millis(create_order::PAY_WITHIN_MS);
+        Self { every: minutes(10), window, margin: minutes(5), page: 256 }
+    }
+}
+
+/// What a round found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Orders whose timer had not ended them, and whose saga was asked to cancel.
+    pub overdue: u64,
+    /// Orders without a saga.
+    pub no_saga: u64,
+    /// Orders whose saga has ended.
+    pub ended: u64,
+    /// Orders whose saga's journal cannot be read.
+    pub unreadable: u64,
+}
+
+/// Why a round broke off; the next one begins anew.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// The orders cannot be read.
+    #[error(transparent)]
+    Shop(#[from] ShopError),
+    /// The engine does not answer.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A name that is none.
+    #[error("an order's saga has a key that is none: {0}")]
+    Name(#[from] tercet_core::BadName),
+}
+
+/// What there is to say of an order that is pending for too long.
+enum Found {
+    /// Its saga is at it, or has time left.
+    Nothing,
+    Overdue(SagaId, Millis),
+    NoSaga,
+    Ended(SagaId),
+    Unreadable(SagaId, String),
+}
+
+/// The sweep.
+pub struct Sweep {
+    shop: Arc<Shop>,
+    engine: Engine,
+    env: Env,
+    settings: Settings,
+    counted: [Counter; 4],
+}
+
+impl Sweep {
+    /// The sweep of that shop, through that engine.
+    #[must_use]
+    pub fn new(shop: Arc<Shop>, engine: Engine, env: Env, settings: Settings) -> Self {
+        let counted = ["overdue", "no_saga", "ended", "unreadable"];
+        let counted = counted.map(|found| counter!("tercet_shop_sweep_total", "found" => found));
+        Self { shop, engine, env, settings, counted }
+    }
+
+    /// Goes round until the engine has stopped.
+    pub async fn run(self) {
+        while !matches!(self.engine.health(), Health::Stopped(_)) {
+            self.env.sleep_until(self.env.now().plus(self.settings.every)).await;
+            if let Err(error) = self.round().await {
+                tracing::warn!(%error, "failed to look for orders that are overdue; it is tried again");
+            }
+        }
+    }
+
+    /// One round, page by page; says what it found.
+    ///
+    /// # Errors
+    /// When a database or the engine does not answer: what was found so far is dealt with.
+    pub async fn round(&self) -> Result<Swept, SweepError> {
+        let Settings { window, margin, page, .. } = self.settings;
+        let now = self.env.now();
+        let before = Millis(now.0.saturating_sub(millis(window + margin)));
+        let mut swept = Swept::default();
+        let mut last: Option<Unpaid> = None;
+        loop {
+            let orders = self.shop.unpaid_orders(before, last.as_ref(), page).await?;
+            for order in &orders {
+                let found = self.look(order, now).await?;
+                self.deal_with(order, found, &mut swept).await?;
+            }
+            match orders.into_iter().next_back() {
+                Some(order) => last = Some(order),
+                None => return Ok(swept),
+            }
+        }
+    }
+
+    async fn look(&self, order: &Unpaid, now: Millis) -> Result<Found, SweepError> {
+        let (definition, key) = (create_order::NAME.parse()?, order.key.as_str().parse()?);
+        let Some(row) = self.engine.find(definition, key).await? else { return Ok(Found::NoSaga) };
+        if row.projection.status.is_end() {
+            return Ok(Found::Ended(row.id));
+        }
+        let shown = self.engine.show(row.id).await?;
+        let Some(state) = shown.state else {
+            return Ok(Found::Unreadable(row.id, shown.unreadable.unwrap_or_default()));
+        };
+        let due = window_ends(&state).filter(|ends| ends.plus(self.settings.margin) < now);
+        Ok(due.map_or(Found::Nothing, |ends| Found::Overdue(row.id, ends)))
+    }
+
+    async fn deal_with(&self, order: &Unpaid, found: Found, swept: &mut Swept) -> Result<(), SweepError> {
+        let id = &order.order;
+        let (count, of) = match found {
+            Found::Nothing => return Ok(()),
+            Found::Overdue(saga, ended) => {
+                tracing::error!(order.id = %id, saga.id = %saga, "an order's window has passed and no timer has ended it: cancelling");
+                let reason = format!("the payment's window ended at {}, and no timer had fired", ended.0);
+                match self.engine.cancel(saga, "sweep".to_owned(), reason).await {
+                    // It was decided meanwhile.
+                    Ok(_) | Err(EngineError::TooLate { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                (&mut swept.overdue, 0)
+            }
+            Found::NoSaga => {
+                tracing::error!(order.id = %id, saga.key = %order.key, "an order waits for its money and its saga is not there");
+                (&mut swept.no_saga, 1)
+            }
+            Found::Ended(saga) => {
+                tracing::error!(order.id = %id, saga.id = %saga, "an order waits for its money and its saga has ended");
+                (&mut swept.ended, 2)
+            }
+            Found::Unreadable(saga, why) => {
+                tracing::error!(order.id = %id, saga.id = %saga, why, "an order waits for its money and its saga cannot be read");
+                (&mut swept.unreadable, 3)
+            }
+        };
+        *count += 1;
+        self.counted[of].increment(1);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Sweep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sweep").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// When the saga is to be woken at the latest, if it only waits: whatever else it has in hand is seen to by the engine.
+fn window_ends(state: &State) -> Option<Millis> {
+    let wakes = outstanding(state).into_iter().map(|command| match command {
+        Command::Wake { at, .. } => Some(at),
+        Command::Call(_) | Command::Tell { .. } => None,
+    });
+    let wakes: Option<Vec<Millis>> = wakes.collect();
+    wakes?.into_iter().min()
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
