@@ -122,7 +122,8 @@ impl Worker {
                 self.shared.meters.decided(active.graph.name(), &entry);
                 let timers: Vec<_> = active.timers.values().cloned().collect();
                 let told = deliveries(&active.state, &entry);
-                self.sagas.insert(own, active);
+                // Whoever read it back before this was heard may have decided on it already: that one stands.
+                self.sagas.entry(own).or_insert(active);
                 let set: Vec<_> = timers.into_iter().map(TimerChange::Set).collect();
                 self.reschedule(&set);
                 if matches!(by, StartedBy::Caller(_)) {
