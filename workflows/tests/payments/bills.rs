@@ -31,7 +31,7 @@ fn create_order() -> Definition<OrderId, Paid> {
     saga.output(paid, |p| p)
 }
 
-fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     let registry = Registry::new().with(payment()).unwrap().with(refund_money()).unwrap();
     registry.with(book_refunded()).unwrap().with(create_order()).unwrap()
 }

@@ -17,3 +17,4 @@ mod paths;
 mod race;
 mod real;
 mod twice;
+mod worlds;
