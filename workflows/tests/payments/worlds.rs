@@ -1,7 +1,8 @@
-//! Every single-fault world of a payment: of one that is kept, and of one that comes when the order was given up. In each of them the money's way is whole: kept with its order confirmed, given back, or never there.
+//! Every single-fault world of a payment: of one that is kept, one that comes when the order was given up, and one that nobody makes.
+//! In each of them the money's way is whole: kept with its order confirmed, given back, or never there.
 
 use crate::{
-    bills::{PRICE, pays, registry, world},
+    bills::{PRICE, pays, registry, waits, world},
     support::{
         Setup, World, eur, id,
         kit::{self, Cast},
@@ -73,6 +74,9 @@ async fn every_single_fault_world_of_a_payment_ends_well() {
     kit::worlds(registry(), &sold, ("payment", "pay-1", &input))
         .prepared(ordered)
         .course("given up before", given_up)
+        .course("abandoned", |world| async move {
+            world.participants().shop.channel().tell_charge(id("pay-1"), waits());
+        })
         .clean_slate(move |world| whole(world, before.clone()))
         .run()
         .await;
