@@ -1,0 +1,151 @@
+//! Every call lost, late, doubled, not answered, answered *not now*, or its process killed; every step refused; every call once more
+//! after the end. Of an order that is paid, and of one that nobody pays.
+
+use crate::{
+    buyers::{Way, world},
+    support::{Delta, Fault, Holds, Kept, ended, parked},
+};
+use tercet_core::{Action, Phase};
+
+/// What a cancelled order leaves: that it was one, and that its buyer was told.
+pub(crate) fn but_for_its_end(delta: Delta) -> Delta {
+    delta.without("orders.states.cancelled").without("notices.order_cancelled")
+}
+
+async fn check(way: Way, faults: &[Fault], kept: Kept) {
+    let world = world(311, kept).await;
+    let (calls, whole) = world.undisturbed_order(way).await;
+    let befalls: Vec<_> = calls.iter().flat_map(|call| faults.iter().map(move |fault| (call, fault))).collect();
+    let buyers = world.buyers(befalls.len()).await;
+    let before = world.ledger().await;
+    for (request, ((step, phase), fault)) in buyers.iter().zip(&befalls) {
+        world.wires.plan(step, *phase, 1, (*fault).clone());
+        let state = world.goes(request, way).await;
+        assert_eq!(ended(&state), way.end(), "{fault:?} of the {phase} of {step}: {}", parked(&state));
+        assert_eq!(world.wires.heal(), 0, "{fault:?} of the {phase} of {step} did not happen");
+    }
+    let delta = world.slate(&before, Holds::None).await;
+    assert_eq!(delta, whole.times(befalls.len()), "one of these: {befalls:?}");
+}
+
+const LOST: [Fault; 4] = [Fault::LoseCall, Fault::LoseReply, Fault::Late, Fault::NoResponder];
+
+#[tokio::test]
+async fn what_is_lost_of_an_order_that_is_paid_is_asked_again() {
+    check(Way::Paid, &LOST, Kept::InMemory).await;
+    check(Way::Paid, &[Fault::not_now()], Kept::InMemory).await;
+}
+
+#[tokio::test]
+async fn what_is_lost_of_an_order_that_nobody_pays_is_asked_again() {
+    check(Way::Unpaid, &LOST, Kept::InMemory).await;
+    check(Way::Unpaid, &[Fault::not_now()], Kept::InMemory).await;
+}
+
+#[tokio::test]
+async fn a_doubled_call_counts_once() {
+    for way in Way::ALL {
+        check(way, &[Fault::Double], Kept::InMemory).await;
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_dies_at_a_call_is_gone_on_with() {
+    for way in Way::ALL {
+        check(way, &[Fault::KillBefore, Fault::KillAfter], Kept::OnDisk).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_try_leaves_everything_as_it_was_and_nobody_is_told_of_an_order_that_was_none() {
+    let world = world(312, Kept::InMemory).await;
+    let (calls, _) = world.undisturbed_order(Way::Unpaid).await;
+    let tries = calls.iter().filter(|(step, phase)| *phase == Phase::Try && step != "tell_cancelled");
+    for (step, _) in tries {
+        let request = world.buyer().await;
+        let before = world.ledger().await;
+        world.wires.plan(step, Phase::Try, 1, Fault::refuse());
+        let state = world.goes(&request, Way::Unpaid).await;
+        assert_eq!(ended(&state), "cancelled", "{step}");
+        let delta = world.slate(&before, Holds::None).await;
+        let told = world.told(&request).await.len();
+        assert_eq!(told, usize::from(["stock", "coupon", "points"].contains(&step.as_str())), "{step}");
+        assert_eq!(but_for_its_end(delta), Delta::nothing(), "{step}");
+        assert_eq!(world.wires.heal(), 0, "{step} was not refused");
+    }
+}
+
+#[tokio::test]
+async fn after_the_decision_a_no_parks_its_step_alone_and_a_person_sends_it_on_its_way() {
+    let world = world(313, Kept::InMemory).await;
+    for way in Way::ALL {
+        let (calls, whole) = world.undisturbed_order(way).await;
+        let before_decision = ["goods", "coupon_worth", "points_worth", "order", "stock", "coupon", "points"];
+        let after =
+            |(step, phase): &&(String, Phase)| *phase != Phase::Try || !before_decision.contains(&step.as_str());
+        for (step, phase) in calls.iter().filter(after) {
+            let request = world.buyer().await;
+            let before = world.ledger().await;
+            world.wires.plan(step, *phase, 1, Fault::refuse());
+            let state = world.goes(&request, way).await;
+            let why = format!("{step}: its {phase} was refused: refused_on_purpose: this test refuses it");
+            assert_eq!(parked(&state), why);
+            world.operate(state.saga(), step, Action::RetryNow).await.unwrap();
+            let state = world.settled(state.saga()).await;
+            assert_eq!(ended(&state), way.end(), "{step}: {}", parked(&state));
+            assert_eq!(world.slate(&before, Holds::None).await, whole, "{phase} of {step}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_comes_after_the_end_changes_nothing() {
+    let world = world(314, Kept::InMemory).await;
+    for way in Way::ALL {
+        let request = world.buyer().await;
+        let before = world.ledger().await;
+        let state = world.goes(&request, way).await;
+        let delta = world.slate(&before, Holds::None).await;
+        let calls = world.wires.made(state.saga());
+        let backwards = calls.iter().rev().cloned().collect::<Vec<_>>();
+        world.wires.send_again(calls.into_iter().chain(backwards)).await;
+        assert_eq!(world.slate(&before, Holds::None).await, delta, "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_order_changes() {
+    let world = world(315, Kept::InMemory).await;
+    insta::assert_snapshot!(world.undisturbed_order(Way::Paid).await.1.to_string(), @"
+    coupons.vouchers.spent +1
+    notices.order_paid +1
+    orders.paid.EUR +13175
+    orders.states.awaiting_shipment +1
+    points.balance +56
+    points.granted +131
+    points.spent +75
+    red_packets.vouchers.usable +1
+    shipments.shipments.waiting +1
+    stock.available -4
+    stock.sold +4
+    ");
+    insta::assert_snapshot!(world.undisturbed_order(Way::Unpaid).await.1.to_string(), @"");
+}
+
+#[tokio::test]
+async fn a_confirm_or_cancel_that_was_left_out_shows_in_the_figures_whichever_step_it_is() {
+    let world = world(316, Kept::InMemory).await;
+    for way in Way::ALL {
+        let (calls, whole) = world.undisturbed_order(way).await;
+        for (step, phase) in calls.iter().filter(|(_, phase)| *phase != Phase::Try) {
+            let request = world.buyer().await;
+            let before = world.ledger().await;
+            let lie = Fault::Answer(tercet_core::Answer::Done(tercet_core::Payload::null()));
+            world.wires.plan(step, *phase, 1, lie);
+            // The chain after an order that was never confirmed is refused: it parks, and the figures show that, too.
+            world.goes(&request, way).await;
+            let delta = Delta::between(&before, &world.ledger().await);
+            assert_ne!(delta, whole, "the {phase} of {step} was left out, and no figure shows it");
+        }
+    }
+}
