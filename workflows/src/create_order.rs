@@ -7,7 +7,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use tercet_core::{Definition, Refusal, Saga};
+use tercet_core::{Confirmed, Definition, Handle, Refusal, Saga, Scope, Trying};
 use tercet_shop::{
     catalog::{self, Goods, Wanted},
     coupons::{self, OneCoupon},
@@ -64,26 +64,42 @@ pub fn create_order() -> Definition<OrderRequest, Placed> {
     let request = saga.input();
 
     let goods = saga.read("goods", catalog::CheckGoods).request(request, |r| Wanted { lines: r.lines });
-    let coupon_worth = saga.when("with_coupon", request, with_coupon, |then| {
-        then.read("coupon_worth", coupons::WorthOfCoupon).try_request(request, coupon_of)
-    });
-    let points_worth = saga.when("with_points", request, with_points, |then| {
-        then.read("points_worth", points::WorthOfPoints)
-            .request(request, |r| SomePoints { user: r.user, points: r.points })
-    });
+    let coupon_worth = saga.when(
+        "with_coupon",
+        request,
+        |r| r.coupon.is_some(),
+        |then| then.read("coupon_worth", coupons::WorthOfCoupon).try_request(request, coupon_of),
+    );
+    let points_worth = saga.when(
+        "with_points",
+        request,
+        |r| r.points > 0,
+        |then| {
+            then.read("points_worth", points::WorthOfPoints)
+                .request(request, |r| SomePoints { user: r.user, points: r.points })
+        },
+    );
     let order = saga.tcc("order", orders::Place).try_request((request, goods, coupon_worth, points_worth), to_place);
 
     let stock = saga.tcc("stock", inventory::Reserve).request(order, goods_of);
-    let coupon = saga.when("spends_coupon", request, with_coupon, |then| {
-        then.tcc("coupon", coupons::SpendCoupon).try_request((request, order), spent_coupon)
-    });
-    let points = saga.when("spends_points", request, with_points, |then| {
-        then.tcc("points", points::SpendPoints).request(order, |o| points::Spending {
-            order: o.order,
-            user: o.user,
-            points: o.points,
-        })
-    });
+    let coupon = saga.when(
+        "spends_coupon",
+        request,
+        |r| r.coupon.is_some(),
+        |then| then.tcc("coupon", coupons::SpendCoupon).try_request((request, order), spent_coupon),
+    );
+    let points = saga.when(
+        "spends_points",
+        request,
+        |r| r.points > 0,
+        |then| {
+            then.tcc("points", points::SpendPoints).request(order, |o| points::Spending {
+                order: o.order,
+                user: o.user,
+                points: o.points,
+            })
+        },
+    );
     let paid = saga
         .wait_for::<Paid>("paid")
         .after((stock, coupon, points))
@@ -91,24 +107,7 @@ pub fn create_order() -> Definition<OrderRequest, Placed> {
 
     saga.on_confirmed(|then| {
         then.retriable("note_payment", orders::NotePayment).request((order, paid), payment);
-        then.retriable("grant_points", points::GrantPoints).request((order, goods), granted_points);
-        then.when(
-            "grants_coupon",
-            goods,
-            |g: Goods| g.grants.coupon.is_some(),
-            |then| {
-                then.retriable("issue_coupon", coupons::IssueCoupon).try_request((order, goods), granted_coupon);
-            },
-        );
-        then.when(
-            "grants_red_packet",
-            goods,
-            |g: Goods| g.grants.red_packet.is_some(),
-            |then| {
-                then.retriable("issue_red_packet", red_packets::IssueRedPacket)
-                    .try_request((order, goods), granted_packet);
-            },
-        );
+        grants(then, order, goods);
         let told = then.retriable("ship", warehouse::Ship).request(order, goods_of);
         then.retriable("await_shipment", orders::AwaitShipment).after(told).request(order, |o| o.order);
         then.retriable("tell_paid", push::Notify).request(order, |o| push::order_paid(o.user, o.order, o.amount));
@@ -127,12 +126,25 @@ pub fn create_order() -> Definition<OrderRequest, Placed> {
     saga.output(order, |o| o)
 }
 
-fn with_coupon(r: OrderRequest) -> bool {
-    r.coupon.is_some()
-}
-
-fn with_points(r: OrderRequest) -> bool {
-    r.points > 0
+/// What a payment grants: points, and a coupon and a red packet where the goods bring them.
+fn grants(then: &Scope<Confirmed>, order: Handle<Placed, Trying>, goods: Handle<Goods, Trying>) {
+    then.retriable("grant_points", points::GrantPoints).request((order, goods), granted_points);
+    then.when(
+        "grants_coupon",
+        goods,
+        |g: Goods| g.grants.coupon.is_some(),
+        |then| {
+            then.retriable("issue_coupon", coupons::IssueCoupon).try_request((order, goods), granted_coupon);
+        },
+    );
+    then.when(
+        "grants_red_packet",
+        goods,
+        |g: Goods| g.grants.red_packet.is_some(),
+        |then| {
+            then.retriable("issue_red_packet", red_packets::IssueRedPacket).try_request((order, goods), granted_packet);
+        },
+    );
 }
 
 /// A step in a branch that was taken finds what the branch was taken for.

@@ -118,9 +118,12 @@ pub(crate) fn done() -> Says {
     Says::Now(Answer::Done(Payload::of(&1).unwrap()))
 }
 
+/// What a participant says to each call.
+type Script = Box<dyn Fn(&Call) -> Says + Send>;
+
 /// Every participant there is: what it says is a test's.
 pub(crate) struct Crowd {
-    says: Mutex<Box<dyn Fn(&Call) -> Says + Send>>,
+    says: Mutex<Script>,
     /// Calls as they arrived, and when.
     calls: Mutex<Vec<(Instant, Call)>>,
     /// Calls that are with a participant now, and the most there were at once.

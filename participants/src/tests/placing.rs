@@ -178,7 +178,7 @@ async fn whoever_asks_for_whatever_at_once_an_order_only_goes_where_the_table_le
             }
             let step = step.clone();
             asked.push(tokio::spawn(async move {
-                drop(if turn % 2 == 0 { step.confirm().await } else { step.cancel().await })
+                drop(if turn % 2 == 0 { step.confirm().await } else { step.cancel().await });
             }));
         }
         for asked in asked {

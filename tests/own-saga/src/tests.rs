@@ -1,7 +1,5 @@
 //! The saga in every world in which one thing goes wrong: nothing stays held, and what was sold is what was asked for.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
-
 use super::{Party, dinner, restaurant};
 use std::sync::Arc;
 use tercet::{Registry, core::Participant};

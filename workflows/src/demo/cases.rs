@@ -1,6 +1,6 @@
-//! What the demo does: sales and refund requests, drawn from a seed, the same in every run.
+//! What the demo does: the day's buyers, and refunds of earlier days' sales, drawn from a seed, the same in every run.
 
-use super::DemoError;
+use super::{DemoError, stories::Story};
 use crate::{refund::RefundRequest, refund_money::MoneyRequest};
 use rand::RngExt;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use tercet_core::Payload;
 use tercet_shop::{
     Sale,
-    channel::{Behaviour, Behaviours},
+    channel::{Behaviour, Behaviours, Charges},
     ids::{PaymentId, RefundId},
     money::{Currency, Minor, Money},
     orders::{Goods, OrderState, Part, PartLine, SeedLine, SeedOrder},
@@ -24,8 +24,12 @@ pub(super) struct Request {
 
 /// Everything that a seed makes.
 pub(super) struct Cases {
+    /// Sales of earlier days.
     pub(super) sales: Vec<Sale>,
+    /// What is to be given back of them.
     pub(super) requests: Vec<Request>,
+    /// The day's buyers.
+    pub(super) stories: Vec<Story>,
     /// Money given back by hand that the third party refuses for good: it is nobody's to keep, so it must park.
     pub(super) refused: Vec<RefundId>,
 }
@@ -34,26 +38,42 @@ pub(super) struct Cases {
 const BY_HAND_ONE_IN: usize = 12;
 
 impl Cases {
-    /// `sagas` requests, and the sales that they take back.
+    /// So many sagas, with those that they start themselves: about half are refunds, the others' are the day's buyers.
     pub(super) fn draw(seed: u64, sagas: usize) -> Result<Self, DemoError> {
-        let mut cases = Self { sales: Vec::new(), requests: Vec::new(), refused: Vec::new() };
+        let (sales, requests) = (Vec::new(), Vec::new());
+        let mut cases = Self { sales, requests, stories: Vec::new(), refused: Vec::new() };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut number = 0;
-        while cases.requests.len() < sagas {
+        let (mut number, mut buying) = (0, 0);
+        while cases.requests.len() + buying < sagas {
             number += 1;
-            cases.draw_one(number, &mut rng)?;
+            let left = sagas - cases.requests.len() - buying;
+            let story = if buying < sagas / 2 { Some(Story::draw(number, &mut rng)?) } else { None };
+            match story.filter(|story| story.plot.sagas() <= left) {
+                Some(story) => {
+                    buying += story.plot.sagas();
+                    cases.stories.push(story);
+                }
+                None => cases.draw_one(number, &mut rng)?,
+            }
         }
-        cases.requests.truncate(sagas);
+        cases.requests.truncate(sagas - buying);
         Ok(cases)
     }
 
-    /// How the channel behaves: by seed, but for what it is told to refuse.
+    /// How the channel behaves to refunds: by seed, but for what it is told to refuse.
     pub(super) fn behaviours(&self, seed: u64, pace: std::time::Duration) -> Behaviours {
         let mut behaviours = Behaviours::seeded(seed, pace);
         for reference in &self.refused {
             behaviours.tell(reference.clone(), Behaviour::Refuse);
         }
         behaviours
+    }
+
+    /// How the channel and the buyers behave to charges: by seed, but for what the stories ask for.
+    pub(super) fn charges(&self, seed: u64, pace: std::time::Duration) -> Result<Charges, DemoError> {
+        let mut charges = Charges::seeded(seed, pace);
+        self.stories.iter().try_for_each(|story| story.tell(&mut charges, pace))?;
+        Ok(charges)
     }
 
     fn draw_one(&mut self, number: usize, rng: &mut ChaCha8Rng) -> Result<(), DemoError> {
@@ -154,13 +174,13 @@ fn sale(number: usize, shipped: bool, rng: &mut ChaCha8Rng) -> Result<Sale, Demo
     })
 }
 
-fn id<T: FromStr>(text: &str) -> Result<T, DemoError>
+pub(super) fn id<T: FromStr>(text: &str) -> Result<T, DemoError>
 where
     T::Err: std::fmt::Display,
 {
     text.parse().map_err(|error: T::Err| DemoError::Bug(error.to_string()))
 }
 
-fn payload<T: serde::Serialize>(value: &T) -> Result<Payload, DemoError> {
+pub(super) fn payload<T: serde::Serialize>(value: &T) -> Result<Payload, DemoError> {
     Payload::of(value).map_err(|error| DemoError::Bug(error.to_string()))
 }

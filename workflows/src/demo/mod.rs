@@ -1,4 +1,5 @@
-//! `tercet dev --demo`: hundreds of refunds against a third party that fails, times out and lies, and the ledgers at the end.
+//! `tercet dev --demo`: a day in a shop. Orders are placed, paid for, paid late, paid twice, abandoned and cancelled, and earlier ones
+//! are refunded by the hundred, against a third party that fails, times out and lies; then come the ledgers.
 //!
 //! Everything is real: each participant on a database of its own, the third party with its own ledger. Only the clock hurries. The
 //! folder holds all of it: a demo that is killed goes on where it was when it is run again.
@@ -6,29 +7,35 @@
 mod cases;
 mod clock;
 mod command;
+mod play;
 mod report;
 mod show;
+mod stories;
 
 pub use command::{Flags, demo};
-pub use report::{Report, Sagas};
+pub use report::{Ends, Report, Sagas};
 pub use show::{Progress, tables};
 
-use crate::ingress::Courier;
-use cases::{Cases, Request};
+use crate::{desk::DeskError, ingress::Courier};
+use cases::Cases;
 use clock::Hurried;
+use play::Stage;
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use stories::Story;
 use tercet::{
     Engine, EngineError,
     cli::Hosted,
     store::{Count, SagaStatus},
 };
-use tercet_core::{DefinitionName, Millis, SagaKey};
+use tercet_core::{DefinitionName, Millis};
 use tercet_shop::{Settings, Shop, shop};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 /// How much faster than the machine's clock the demo's runs: three minutes in three seconds.
 pub const TIMES: u32 = 60;
@@ -36,7 +43,7 @@ pub const TIMES: u32 = 60;
 /// The pace of the third party's delays, by the demo's clock.
 const PACE: Duration = Duration::from_secs(30);
 
-/// Sagas under way at once.
+/// Sagas under way at once, and buyers in the shop.
 const AT_ONCE: u64 = 48;
 
 /// What to run.
@@ -60,6 +67,9 @@ pub enum DemoError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The order desk.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
     /// The store.
     #[error(transparent)]
     Store(#[from] tercet::store::StoreError),
@@ -112,6 +122,7 @@ impl Demo {
         let clock = Arc::new(Hurried::new(TIMES, Millis(kept.began_ms)));
         let settings = Settings {
             behaviours: cases.behaviours(options.seed, PACE),
+            charges: cases.charges(options.seed, PACE)?,
             clock: clock.clone(),
             ..Settings::seeded(options.seed, PACE)
         };
@@ -140,25 +151,30 @@ impl Demo {
         self.folder.join("tercet.db")
     }
 
-    /// Seeds the sales, starts the sagas and follows them until each has ended or stands parked; `seen` is shown how far they are
-    /// some times a second.
+    /// Opens the shop, lets the buyers in, starts the refunds and follows all sagas until each has ended or stands parked; `seen` is
+    /// shown how far they are some times a second.
     ///
     /// # Errors
     /// When the engine or a database fails.
     pub async fn run(&self, engine: &Engine, mut seen: impl FnMut(&Sagas)) -> Result<Report, DemoError> {
-        self.shop.seed(&self.cases.sales).await?;
-        let mut left = self.cases.requests.iter();
-        let mut next = left.next();
+        self.stock().await?;
+        let stage = Stage { engine: engine.clone(), env: self.clock.clone() };
+        let mut buyers = self.let_in(&stage);
+        let mut requests = self.cases.requests.iter();
+        let mut next = requests.next();
         loop {
             let sagas = Sagas::of(&engine.counts().await?);
             seen(&sagas);
-            if next.is_none() && sagas.under_way == 0 {
+            while let Some(left) = buyers.try_join_next() {
+                left.map_err(|e| DemoError::Bug(e.to_string()))??;
+            }
+            if next.is_none() && buyers.is_empty() && sagas.under_way == 0 {
                 break;
             }
             let mut room = AT_ONCE.saturating_sub(sagas.under_way);
             while let Some(request) = next.filter(|_| room > 0) {
-                self.start(engine, request).await?;
-                next = left.next();
+                stage.ask(request).await?;
+                next = requests.next();
                 room -= 1;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -168,12 +184,33 @@ impl Demo {
         Report::read(engine, &self.shop, &self.database()).await
     }
 
-    async fn start(&self, engine: &Engine, request: &Request) -> Result<(), DemoError> {
-        let bug = |error: tercet_core::BadName| DemoError::Bug(error.to_string());
-        let definition: DefinitionName = request.definition.parse().map_err(bug)?;
-        let key: SagaKey = request.key.parse().map_err(bug)?;
-        engine.start(definition, None, key, request.input.clone()).await?;
+    /// The goods, what buyers have in their purses, and the sales of earlier days: once. A demo that is killed in this moment may
+    /// find more on its shelves, which no figure depends on.
+    async fn stock(&self) -> Result<(), DemoError> {
+        self.shop.seed(&self.cases.sales).await?;
+        let stocked = self.folder.join("stocked");
+        if !stocked.exists() {
+            self.shop.put_on_sale(&stories::wares()?).await?;
+            let wallets: Vec<_> = self.cases.stories.iter().map(Story::wallet).collect();
+            self.shop.endow(&wallets).await?;
+            let failed = |source| DemoError::Folder { folder: self.folder.clone(), source };
+            std::fs::write(&stocked, "").map_err(failed)?;
+        }
         Ok(())
+    }
+
+    /// The buyers, so many at a time.
+    fn let_in(&self, stage: &Stage) -> JoinSet<Result<(), DemoError>> {
+        let door = Arc::new(Semaphore::new(usize::try_from(AT_ONCE).unwrap_or(1)));
+        let mut buyers = JoinSet::new();
+        for story in self.cases.stories.clone() {
+            let (door, stage) = (door.clone(), stage.clone());
+            buyers.spawn(async move {
+                let _inside = door.acquire_owned().await.map_err(|e| DemoError::Bug(e.to_string()))?;
+                stage.play(&story).await
+            });
+        }
+        buyers
     }
 
     /// What it runs.
@@ -197,6 +234,21 @@ impl std::fmt::Debug for Demo {
 
 impl Sagas {
     fn of(counts: &[Count]) -> Self {
+        Self::among(&counts.iter().collect::<Vec<_>>())
+    }
+
+    /// By definition.
+    fn by_definition(counts: &[Count]) -> BTreeMap<String, Ends> {
+        let names: BTreeSet<_> = counts.iter().map(|count| &count.definition).collect();
+        let ends = |name: &DefinitionName| {
+            let of_it = Self::among(&counts.iter().filter(|count| count.definition == *name).collect::<Vec<_>>());
+            let Self { confirmed, cancelled, parked, .. } = of_it;
+            (name.to_string(), Ends { confirmed, cancelled, parked })
+        };
+        names.into_iter().map(ends).collect()
+    }
+
+    fn among(counts: &[&Count]) -> Self {
         let sum = |which: fn(&Count) -> bool| counts.iter().filter(|count| which(count)).map(|count| count.sagas).sum();
         Self {
             confirmed: sum(|count| count.status == SagaStatus::Confirmed),

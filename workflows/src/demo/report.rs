@@ -11,12 +11,12 @@ use tercet::{
     Engine,
     store::{Filter, SagaRow, SagaStatus},
 };
-use tercet_shop::{Ledger, Shop};
+use tercet_shop::{Ledger, Shop, money::Money, orders::Placed, payments::Charged};
 
 /// How many sagas are where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sagas {
-    /// Ended: the money went back.
+    /// Ended, all of it done.
     pub confirmed: u64,
     /// Ended: nothing is left of them.
     pub cancelled: u64,
@@ -36,11 +36,24 @@ pub struct Sagas {
     pub under_way: u64,
 }
 
+/// How the sagas of one definition ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ends {
+    /// Ended, all of it done.
+    pub confirmed: u64,
+    /// Ended: nothing is left of them.
+    pub cancelled: u64,
+    /// In front of a person.
+    pub parked: u64,
+}
+
 /// The demo's end.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// How many sagas ended how.
     pub sagas: Sagas,
+    /// The same for each definition.
+    pub by_definition: BTreeMap<String, Ends>,
     /// The figures of every database.
     pub ledger: Ledger,
     /// What does not add up: nothing.
@@ -60,9 +73,10 @@ impl Report {
         let ledger = shop.ledger().await?;
         let mut violations: Vec<String> = shop.violations().await.iter().map(ToString::to_string).collect();
         violations.extend(ledger.mismatches());
-        let sagas = Sagas::of(&engine.counts().await?);
-        let told = told_refunded(engine).await?;
-        violations.extend(money_told(&told, &ledger, sagas.parked));
+        let counts = engine.counts().await?;
+        let (sagas, by_definition) = (Sagas::of(&counts), Sagas::by_definition(&counts));
+        let told = Told::by(engine).await?;
+        violations.extend(told.against(&ledger, sagas.parked));
         if sagas.parked == 0 && ledger.holds() > 0 {
             violations.push(format!("{} holds are left, and no saga is parked", ledger.holds()));
         }
@@ -72,31 +86,71 @@ impl Report {
         let cancelled_for = reasons(engine).await?;
         let parked_for = parked(engine).await?;
         let database = database.to_owned();
-        Ok(Self { sagas, ledger, violations, database, cancelled_for, parked_for })
+        Ok(Self { sagas, by_definition, ledger, violations, database, cancelled_for, parked_for })
     }
 }
 
-/// What confirmed sagas say went back, by currency: their outputs.
-async fn told_refunded(engine: &Engine) -> Result<BTreeMap<String, i64>, DemoError> {
-    let mut told = BTreeMap::new();
-    for row in all(engine, SagaStatus::Confirmed).await? {
-        let output = row.projection.output.unwrap_or_default();
-        let refunded: Refunded = serde_json::from_str(&output).map_err(|e| DemoError::Bug(e.to_string()))?;
-        *told.entry(refunded.amount.currency.as_str().to_owned()).or_default() += refunded.amount.minor.0;
-    }
-    Ok(told)
+/// What confirmed sagas say of money, by currency: their outputs.
+#[derive(Default)]
+struct Told {
+    /// Came in: payments.
+    charged: BTreeMap<String, i64>,
+    /// Of it, for orders that took it.
+    ordered: BTreeMap<String, i64>,
+    /// Went back.
+    refunded: BTreeMap<String, i64>,
+    /// Of it, a payment that no order took.
+    in_vain: BTreeMap<String, i64>,
 }
 
-/// Nobody is told "refunded" unless the money has moved, and no money has moved that nobody knows of.
-fn money_told(told: &BTreeMap<String, i64>, ledger: &Ledger, parked: u64) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (currency, account) in &ledger.channel.accounts {
-        let (moved, told) = (account.given_back.0, told.get(currency).copied().unwrap_or(0));
-        if told > moved || (told < moved && parked == 0) {
-            wrong.push(format!("{currency}: confirmed sagas say {told} went back, the channel says {moved}"));
+impl Told {
+    async fn by(engine: &Engine) -> Result<Self, DemoError> {
+        let mut told = Self::default();
+        for row in all(engine, SagaStatus::Confirmed).await? {
+            let output = row.projection.output.as_deref().unwrap_or_default();
+            match row.definition.as_str() {
+                "payment" => add(&mut told.charged, read::<Charged>(output)?.amount),
+                "create_order" => add(&mut told.ordered, read::<Placed>(output)?.amount),
+                "refund" => add(&mut told.refunded, read::<Refunded>(output)?.amount),
+                "refund_money" => {
+                    let amount = read::<Refunded>(output)?.amount;
+                    add(&mut told.refunded, amount);
+                    // By hand it is given back out of a payment that an order took.
+                    if row.parent.is_some() {
+                        add(&mut told.in_vain, amount);
+                    }
+                }
+                _ => {}
+            }
         }
+        Ok(told)
     }
-    wrong
+
+    /// Nobody is told "refunded" unless the money has moved, no money has moved that nobody knows of, and each payment has paid for
+    /// an order or gone back.
+    fn against(&self, ledger: &Ledger, parked: u64) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (currency, account) in &ledger.channel.accounts {
+            let of = |figures: &BTreeMap<String, i64>| figures.get(currency).copied().unwrap_or(0);
+            let (moved, told) = (account.given_back.0, of(&self.refunded));
+            if told > moved || (told < moved && parked == 0) {
+                wrong.push(format!("{currency}: confirmed sagas say {told} went back, the channel says {moved}"));
+            }
+            let (charged, ordered, in_vain) = (of(&self.charged), of(&self.ordered), of(&self.in_vain));
+            if charged != ordered + in_vain {
+                wrong.push(format!("{currency}: {charged} paid, {ordered} for orders and {in_vain} back again"));
+            }
+        }
+        wrong
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(output: &str) -> Result<T, DemoError> {
+    serde_json::from_str(output).map_err(|e| DemoError::Bug(e.to_string()))
+}
+
+fn add(figures: &mut BTreeMap<String, i64>, amount: Money) {
+    *figures.entry(amount.currency.as_str().to_owned()).or_default() += amount.minor.0;
 }
 
 async fn all(engine: &Engine, status: SagaStatus) -> Result<Vec<SagaRow>, DemoError> {

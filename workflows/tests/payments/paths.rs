@@ -81,8 +81,12 @@ async fn every_way_of_channel_and_buyer_ends_with_the_money_in_one_place() {
             let how = if debit { "debit" } else { "link" };
             let met = format!("{:?}, {:?}, reported {}", way.request, way.buyer, way.callbacks);
             let (end, asked) = (ended(&state), asked(&world, *saga));
-            writeln!(table, "{how:<6}{met:<75}{end:<10} {asked} {:?}", world.money_of(&[bill.clone()]).await[0])
-                .unwrap();
+            writeln!(
+                table,
+                "{how:<6}{met:<75}{end:<10} {asked} {:?}",
+                world.money_of(std::slice::from_ref(bill)).await[0]
+            )
+            .unwrap();
         }
     }
     insta::assert_snapshot!(table, @r"

@@ -26,7 +26,7 @@ async fn racing(world: &World, number: usize) -> Bill {
     let paid = u64::try_from(deadline + report).unwrap() - lag;
     let charging = Charging::paid(Duration::from_millis(paid)).reported(1, Duration::from_millis(lag));
     world.charge_goes(bill.payment(), charging);
-    bill.request.expires_at_ms = (number % 2 == 0).then(|| world.now().plus(PATIENCE).0);
+    bill.request.expires_at_ms = (number.is_multiple_of(2)).then(|| world.now().plus(PATIENCE).0);
     bill
 }
 
