@@ -24,6 +24,9 @@ pub(super) fn check(schema: &Value, payload: &Value, name: &str) -> Result<(), P
 
 impl Walk<'_> {
     fn value(&self, schema: &Value, value: &Value, path: &str) -> Result<(), Problem> {
+        if value.is_null() && self.may_be_null(schema) {
+            return Ok(());
+        }
         let schema = self.followed(schema);
         if let Some(expected) = misfit(schema, value) {
             let code = if path.split(['.', '[']).next() == Some("input") { "bad_input" } else { "bad_value" };
@@ -41,13 +44,19 @@ impl Walk<'_> {
         }
     }
 
-    fn followed<'s>(&'s self, schema: &'s Value) -> &'s Value {
+    fn named<'s>(&'s self, schema: &'s Value) -> &'s Value {
         let name = schema.get("$ref").and_then(|target| target.as_str()?.rsplit('/').next());
-        let schema = name.and_then(|name| self.definitions?.get(name)).unwrap_or(schema);
+        name.and_then(|name| self.definitions?.get(name)).unwrap_or(schema)
+    }
+
+    fn may_be_null(&self, schema: &Value) -> bool {
+        alternatives(self.named(schema)).any(is_null)
+    }
+
+    fn followed<'s>(&'s self, schema: &'s Value) -> &'s Value {
+        let schema = self.named(schema);
         // One alternative beside `null` is none.
-        let null = |of: &&Value| of.get("type").is_none_or(|kind| kind != "null");
-        let alternatives = schema.get("anyOf").and_then(Value::as_array);
-        let mut others = alternatives.into_iter().flatten().filter(null);
+        let mut others = alternatives(schema).filter(|of| !is_null(of));
         match (others.next(), others.next()) {
             (Some(only), None) => self.followed(only),
             _ => schema,
@@ -82,6 +91,14 @@ impl Walk<'_> {
     fn kind(&self, schema: &Value) -> &'static str {
         self.followed(schema).get("type").and_then(Value::as_str).map_or("a value", kind)
     }
+}
+
+fn alternatives(schema: &Value) -> impl Iterator<Item = &Value> {
+    schema.get("anyOf").and_then(Value::as_array).into_iter().flatten()
+}
+
+fn is_null(schema: &Value) -> bool {
+    schema.get("type").is_some_and(|kind| kind == "null")
 }
 
 /// How deep a shape is spelt out.
@@ -210,6 +227,7 @@ mod tests {
         id: u64,
         lines: Vec<Line>,
         note: Option<String>,
+        gift: Option<Line>,
         #[serde(default)]
         tags: BTreeMap<String, String>,
         how: How,
@@ -251,7 +269,7 @@ mod tests {
     #[cfg(feature = "cli")]
     fn a_shape_says_what_may_be_sent() {
         let schema = schemars::schema_for!(Order).to_value();
-        insta::assert_snapshot!(super::shape(&schema), @r#"{"how": "Fast" | {"Slow": {"days": a whole number}}, "id": a whole number, "lines": [{"pcs": a whole number, "sku": a text}, …], "note"?: a text or null, "tags"?: an object}"#);
+        insta::assert_snapshot!(super::shape(&schema), @r#"{"gift"?: {"pcs": a whole number, "sku": a text}, "how": "Fast" | {"Slow": {"days": a whole number}}, "id": a whole number, "lines": [{"pcs": a whole number, "sku": a text}, …], "note"?: a text or null, "tags"?: an object}"#);
         insta::assert_snapshot!(super::shape(&schemars::schema_for!(()).to_value()), @"null");
     }
 
@@ -259,7 +277,9 @@ mod tests {
     fn what_fits_passes() {
         assert_eq!(checked(&json!({"id": 1, "lines": [{"sku": "a", "pcs": 1}], "how": {"Slow": {"days": 3}}})), "fine");
         assert_eq!(
-            checked(&json!({"id": 1, "lines": [], "how": "Fast", "note": null, "tags": {"any": "thing"}})),
+            checked(
+                &json!({"id": 1, "lines": [], "how": "Fast", "note": null, "gift": null, "tags": {"any": "thing"}})
+            ),
             "fine"
         );
     }
@@ -281,6 +301,7 @@ mod tests {
         insta::assert_snapshot!(with("id", json!(-7)), @"422 input.id: `input.id` must be a whole number from 0 to 18446744073709551615, and is -7 ");
         insta::assert_snapshot!(with("id", json!(0.5)), @"422 input.id: `input.id` must be a whole number from 0 to 18446744073709551615, and is 0.5 ");
         insta::assert_snapshot!(with("note", json!(true)), @"422 input.note: `input.note` must be a text or null, and is true ");
+        insta::assert_snapshot!(with("gift", json!(7)), @"422 input.gift: `input.gift` must be an object, and is 7 ");
         insta::assert_snapshot!(with("lines", json!({})), @"422 input.lines: `input.lines` must be a list, and is an object ");
         insta::assert_snapshot!(with("lines", json!([7])), @"422 input.lines[0]: `input.lines[0]` must be an object, and is 7 ");
         insta::assert_snapshot!(checked(&json!([])), @"422 input: `input` must be an object, and is a list ");
