@@ -138,6 +138,10 @@ impl Context {
     }
 
     pub(super) async fn run(&self, hosted: Hosted, database: Database, heard: bool) -> Result<Node, Failure> {
+        if heard {
+            // First: what is made before it, of the participants' routes, too, counts nothing.
+            record_metrics();
+        }
         let listening = if heard { Some(listen(self.config.listen, "--listen").await?) } else { None };
         let routes = match hosted.routes.filter(|_| heard) {
             Some(routes) => {
@@ -148,9 +152,6 @@ impl Context {
             }
             None => None,
         };
-        if heard {
-            record_metrics();
-        }
         let file = hosted.database.clone().unwrap_or_else(|| self.config.data.clone());
         let store = open(&file, database).await?;
         let settings = Settings {
