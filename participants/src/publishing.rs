@@ -2,6 +2,7 @@
 
 use crate::{
     Shop,
+    ids::OrderId,
     orders::{self, Unpaid},
     shop::ShopError,
 };
@@ -28,5 +29,13 @@ impl Shop {
         &self, before: Millis, after: Option<&Unpaid>, limit: u64,
     ) -> Result<Vec<Unpaid>, ShopError> {
         Ok(orders::unpaid(self.databases.orders.reader(), before, after, limit).await?)
+    }
+
+    /// Whether that order waits for its money at this moment.
+    ///
+    /// # Errors
+    /// When the orders' database fails.
+    pub async fn is_unpaid(&self, order: &OrderId) -> Result<bool, ShopError> {
+        Ok(orders::is_unpaid(self.databases.orders.reader(), order).await?)
     }
 }

@@ -7,7 +7,9 @@
 //! | `tercet_shop_sweep_total` | `overdue` | the saga's window had passed, and no timer had ended it: it was asked to cancel |
 //! | | `no_saga` | the order names a saga that is not there: a person must look |
 //! | | `ended` | the saga has ended, and the order is still pending: a person must look |
-//! | | `unreadable` | the saga's journal cannot be read: a person must look |
+//! | | `unreadable` | the saga's journal cannot be read, or the saga cannot be asked: a person must look |
+//!
+//! What a person must look at is told and counted in each round, until somebody has; it keeps no other order waiting.
 
 use crate::create_order;
 use metrics::{Counter, counter};
@@ -47,7 +49,7 @@ pub struct Swept {
     pub no_saga: u64,
     /// Orders whose saga has ended.
     pub ended: u64,
-    /// Orders whose saga's journal cannot be read.
+    /// Orders whose saga's journal cannot be read, or whose saga cannot be asked.
     pub unreadable: u64,
 }
 
@@ -60,8 +62,8 @@ pub enum SweepError {
     /// The engine does not answer.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A name that is none.
-    #[error("an order's saga has a key that is none: {0}")]
+    /// A bug.
+    #[error("a bug in the sweep: {0}")]
     Name(#[from] tercet_core::BadName),
 }
 
@@ -69,7 +71,8 @@ pub enum SweepError {
 enum Found {
     /// Its saga is at it, or has time left.
     Nothing,
-    Overdue(SagaId, Millis),
+    /// Its saga was asked to cancel.
+    Overdue,
     NoSaga,
     Ended(SagaId),
     Unreadable(SagaId, String),
@@ -117,7 +120,7 @@ impl Sweep {
             let orders = self.shop.unpaid_orders(before, last.as_ref(), page).await?;
             for order in &orders {
                 let found = self.look(order, now).await?;
-                self.deal_with(order, found, &mut swept).await?;
+                self.count(order, found, &mut swept);
             }
             match orders.into_iter().next_back() {
                 Some(order) => last = Some(order),
@@ -127,33 +130,42 @@ impl Sweep {
     }
 
     async fn look(&self, order: &Unpaid, now: Millis) -> Result<Found, SweepError> {
-        let (definition, key) = (create_order::NAME.parse()?, order.key.as_str().parse()?);
-        let Some(row) = self.engine.find(definition, key).await? else { return Ok(Found::NoSaga) };
+        // What is no key is no saga's.
+        let Ok(key) = order.key.as_str().parse() else { return Ok(Found::NoSaga) };
+        let Some(row) = self.engine.find(create_order::NAME.parse()?, key).await? else { return Ok(Found::NoSaga) };
         if row.projection.status.is_end() {
-            return Ok(Found::Ended(row.id));
+            // It may have ended since the order was read, and the order with it.
+            let is_left = self.shop.is_unpaid(&order.order).await?;
+            return Ok(if is_left { Found::Ended(row.id) } else { Found::Nothing });
         }
         let shown = self.engine.show(row.id).await?;
         let Some(state) = shown.state else {
-            return Ok(Found::Unreadable(row.id, shown.unreadable.unwrap_or_default()));
+            let why = shown.unreadable.unwrap_or_else(|| "its entries do not fit together".to_owned());
+            return Ok(Found::Unreadable(row.id, why));
         };
-        let due = window_ends(&state).filter(|ends| ends.plus(self.settings.margin) < now);
-        Ok(due.map_or(Found::Nothing, |ends| Found::Overdue(row.id, ends)))
+        match window_ends(&state).filter(|ends| ends.plus(self.settings.margin) < now) {
+            Some(ended) => self.cancel(order, row.id, ended).await,
+            None => Ok(Found::Nothing),
+        }
     }
 
-    async fn deal_with(&self, order: &Unpaid, found: Found, swept: &mut Swept) -> Result<(), SweepError> {
+    async fn cancel(&self, order: &Unpaid, saga: SagaId, ended: Millis) -> Result<Found, SweepError> {
+        let id = &order.order;
+        tracing::error!(order.id = %id, saga.id = %saga, "an order's window has passed and no timer has ended it: cancelling");
+        let reason = format!("the payment's window ended at {}, and no timer had fired", ended.0);
+        match self.engine.cancel(saga, "sweep".to_owned(), reason).await {
+            // Too late: it was decided meanwhile.
+            Ok(_) | Err(EngineError::TooLate { .. }) => Ok(Found::Overdue),
+            Err(error @ (EngineError::Unavailable(_) | EngineError::Stopped(_))) => Err(error.into()),
+            Err(error) => Ok(Found::Unreadable(saga, error.to_string())),
+        }
+    }
+
+    fn count(&self, order: &Unpaid, found: Found, swept: &mut Swept) {
         let id = &order.order;
         let (count, of) = match found {
-            Found::Nothing => return Ok(()),
-            Found::Overdue(saga, ended) => {
-                tracing::error!(order.id = %id, saga.id = %saga, "an order's window has passed and no timer has ended it: cancelling");
-                let reason = format!("the payment's window ended at {}, and no timer had fired", ended.0);
-                match self.engine.cancel(saga, "sweep".to_owned(), reason).await {
-                    // It was decided meanwhile.
-                    Ok(_) | Err(EngineError::TooLate { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-                (&mut swept.overdue, 0)
-            }
+            Found::Nothing => return,
+            Found::Overdue => (&mut swept.overdue, 0),
             Found::NoSaga => {
                 tracing::error!(order.id = %id, saga.key = %order.key, "an order waits for its money and its saga is not there");
                 (&mut swept.no_saga, 1)
@@ -163,13 +175,12 @@ impl Sweep {
                 (&mut swept.ended, 2)
             }
             Found::Unreadable(saga, why) => {
-                tracing::error!(order.id = %id, saga.id = %saga, why, "an order waits for its money and its saga cannot be read");
+                tracing::error!(order.id = %id, saga.id = %saga, why, "an order waits for its money and its saga cannot be read or asked");
                 (&mut swept.unreadable, 3)
             }
         };
         *count += 1;
         self.counted[of].increment(1);
-        Ok(())
     }
 }
 

@@ -20,7 +20,7 @@ pub use place::{
 };
 pub use rows::{View, change, ensure_schema, view};
 pub use state::{OrderState, STATES};
-pub use unpaid::{Unpaid, unpaid};
+pub use unpaid::{Unpaid, is_unpaid, unpaid};
 
 use crate::{
     clock::Clock,

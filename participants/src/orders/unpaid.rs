@@ -48,3 +48,12 @@ pub async fn unpaid(
     };
     Ok(rows.into_iter().map(of).collect())
 }
+
+/// Whether that order waits for its money at this moment.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_unpaid(db: &impl ConnectionTrait, order: &OrderId) -> Result<bool, DbErr> {
+    let waits = Rows::find_by_id(order.as_str()).filter(Column::State.eq(OrderState::PendingPayment));
+    Ok(waits.one(db).await?.is_some())
+}

@@ -187,6 +187,9 @@ async fn orders_that_wait_for_their_money_are_found_by_time_a_page_at_a_time() {
         }
     }
     assert_eq!(found, placed[..8], "those of the first four seconds");
+    for (order, waits) in [("o-0-a", true), ("o-paid", false), ("nobody's", false)] {
+        assert_eq!(bench.shop.is_unpaid(&id(order)).await.unwrap(), waits, "{order}");
+    }
     let plan = "EXPLAIN QUERY PLAN SELECT * FROM orders WHERE state = 'pending_payment' AND placed_at_ms BETWEEN 0 AND 9 \
                 ORDER BY placed_at_ms, id LIMIT 3";
     let statement = Statement::from_string(DbBackend::Sqlite, plan);
