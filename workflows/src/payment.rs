@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tercet_core::{Definition, Saga, Verdict, minutes};
 use tercet_shop::{
     channel::How,
-    ids::{OrderId, PaymentId, UserId},
+    ids::{ClientKey, OrderId, PaymentId, UserId},
     money::Money,
     orders,
     payments::{self, Charged, MoneyRequest, Recorded, ToCharge, ToRecord, give_back},
@@ -29,7 +29,7 @@ pub struct PaymentRequest {
     /// What is paid for.
     pub order: OrderId,
     /// The key of the order's saga.
-    pub order_saga_key: String,
+    pub order_saga_key: ClientKey,
     /// Who pays.
     pub user: UserId,
     /// How much.
@@ -68,7 +68,7 @@ pub fn payment() -> Definition<PaymentRequest, Charged> {
     saga.on_confirmed(|then| {
         let told = then
             .signal::<orders::Paid>("tell_order")
-            .to(ORDER, request, |r| r.order_saga_key)
+            .to(ORDER, request, |r| r.order_saga_key.to_string())
             .request((record, charge), paid); // reads the record: once it is confirmed
         then.when(
             "accepted",

@@ -95,7 +95,7 @@ impl Stage {
         let request = PaymentRequest {
             id: story.payment(attempt)?,
             order: order.clone(),
-            order_saga_key: story.order.key.to_string(),
+            order_saga_key: story.order.key.clone(),
             user: story.order.user.clone(),
             amount: story.order.shown,
             attempt,

@@ -20,7 +20,7 @@ async fn paid(world: &World, buyer: &OrderRequest) -> OrderId {
     let request = PaymentRequest {
         id: id(&format!("pay-{}", buyer.key)),
         order: order.clone(),
-        order_saga_key: buyer.key.to_string(),
+        order_saga_key: buyer.key.clone(),
         user: buyer.user.clone(),
         amount: buyer.shown,
         attempt: 1,

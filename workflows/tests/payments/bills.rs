@@ -85,7 +85,7 @@ impl World {
         let saga = self.start("create_order", order.as_str(), &Payload::of(&order).unwrap()).await.unwrap().id;
         let request = PaymentRequest {
             id: id(&format!("pay-{number}")),
-            order_saga_key: order.to_string(),
+            order_saga_key: id(order.as_str()),
             order,
             user: id(&format!("buyer-{number}")),
             amount: eur(PRICE),

@@ -71,7 +71,7 @@ async fn pays(world: &World, order: &Ordered, attempt: u32, charging: Charging) 
     let request = PaymentRequest {
         id: payment.clone(),
         order,
-        order_saga_key: key.to_string(),
+        order_saga_key: key,
         user,
         amount,
         attempt,

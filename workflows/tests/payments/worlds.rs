@@ -25,7 +25,7 @@ type Town = tercet_testing::World<Cast>;
 fn request() -> PaymentRequest {
     PaymentRequest {
         id: id("pay-1"),
-        order_saga_key: "order-1".to_owned(),
+        order_saga_key: id("order-1"),
         order: id("order-1"),
         user: id("buyer-1"),
         amount: eur(PRICE),
