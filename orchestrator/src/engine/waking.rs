@@ -7,6 +7,10 @@ use super::{
 use crate::store::{TimerChange, TimerName, TimerRow};
 use tercet_core::SagaId;
 
+/// Sagas that may be on their way from the store, and such with something to be written, when a timer is handed to one more.
+const READING_MAX: usize = 512;
+const WRITING_MAX: usize = 512;
+
 impl Worker {
     /// Puts a timer that is due soon on the agenda. One that is there for the same time, or has fired for it and is not cleared
     /// yet, is left alone.
@@ -40,8 +44,21 @@ impl Worker {
         }
     }
 
+    /// Hands timers that are due to their sagas, as fast as these can be read and written: a hundred thousand that are due at once
+    /// must not fill memory, nor stand before a saga that is started meanwhile. Both limits give way by themselves.
+    pub(super) fn fire(&mut self) {
+        while self.loading.len() < READING_MAX && self.next.changes.len() < WRITING_MAX {
+            let Some((planned, saga, name)) = self.due.pop_front() else { return };
+            let key = (saga, name);
+            // It may have been moved or cleared since.
+            if self.scheduled.get(&key) == Some(&planned) {
+                self.timer_due(saga, key.1);
+            }
+        }
+    }
+
     /// A timer's time has come: its saga is read if need be, and hears of it.
-    pub(super) fn timer_due(&mut self, saga: SagaId, name: TimerName) {
+    fn timer_due(&mut self, saga: SagaId, name: TimerName) {
         let key = (saga, name);
         if let Some(&(due, _)) = self.scheduled.get(&key) {
             self.shared.meters.fired(due, self.now());

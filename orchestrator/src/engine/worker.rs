@@ -57,6 +57,8 @@ pub(super) struct Worker {
     pub(super) agenda: BTreeMap<(Millis, u64), Agenda>,
     /// Timers on the agenda, or fired and not yet cleared, by their place there.
     pub(super) scheduled: BTreeMap<(SagaId, TimerName), (Millis, u64)>,
+    /// Timers whose time has come, in order, with the place on the agenda that they had.
+    pub(super) due: VecDeque<((Millis, u64), SagaId, TimerName)>,
     pub(super) gates: Gates,
     pub(super) numbers: u64,
     pub(super) quarantined: BTreeMap<SagaId, String>,
@@ -85,6 +87,7 @@ impl Worker {
             paused: false,
             agenda: BTreeMap::new(),
             scheduled: BTreeMap::new(),
+            due: VecDeque::new(),
             gates: Gates::default(),
             numbers: 0,
             quarantined: BTreeMap::new(),
@@ -165,9 +168,10 @@ impl Worker {
     fn tick(&mut self) {
         let now = self.now();
         while let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= now) {
+            let planned = *entry.key();
             match entry.remove() {
                 Agenda::Hand(saga, hand) => self.hand_due(saga, hand),
-                Agenda::Timer(saga, name) => self.timer_due(saga, name),
+                Agenda::Timer(saga, name) => self.due.push_back((planned, saga, name)),
                 // The loop looks at the gates after this.
                 Agenda::Gates => {}
                 Agenda::Write => self.write_again(),
@@ -175,6 +179,7 @@ impl Worker {
                 Agenda::Stop => self.patience = false,
             }
         }
+        self.fire();
     }
 }
 

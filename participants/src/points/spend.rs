@@ -56,11 +56,9 @@ pub struct Spending {
 }
 
 impl Read<WorthOfPoints> for Points {
-    async fn read(&self, tx: &Transaction, _: &Call, request: SomePoints) -> Outcome<Minor> {
-        let row = account::Entity::find_by_id(request.user.as_str()).one(tx).await?;
-        if row.is_none_or(|row| row.balance < i64::from(request.points)) {
-            return Err(too_few(&request.user, request.points).into());
-        }
+    /// Whether the buyer has them is the hold's to say: of one order submitted twice, the second must get as far as the orders,
+    /// which know the first, though the first has these points.
+    async fn read(&self, _: &Transaction, _: &Call, request: SomePoints) -> Outcome<Minor> {
         Ok(Minor(self.minor_per_point).times(i64::from(request.points)).map_err(Refusal::from)?)
     }
 }

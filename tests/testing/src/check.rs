@@ -10,7 +10,7 @@ use crate::{
 };
 use std::collections::BTreeMap;
 use tercet::store::{Projection, SagaStatus};
-use tercet_core::{Answer, Entry, Fact, Life, Phase, SagaId, State, StepInstance};
+use tercet_core::{Answer, Call, Entry, Fact, Life, Phase, SagaId, State, StepInstance};
 
 /// Journals, calls and answers by themselves.
 pub(crate) async fn laws<P: Participants>(world: &World<P>) {
@@ -98,10 +98,11 @@ fn decided_twice<P>(world: &World<P>, made: &[Made]) {
 /// A phase takes effect at most once, as far as answers show: each *done* of a phase is the same *done*.
 fn answers<P>(world: &World<P>, made: &[Made]) {
     let mut done = BTreeMap::<(SagaId, &StepInstance, Phase), &Answer>::new();
-    for made in made {
-        made.copies.iter().for_each(|copy| copied(world, made, copy));
-        let (call, Some(answer @ Answer::Done(_))) = (&made.call, &made.answer) else { continue };
-        if is_remembered(world, made) && done.get(&(call.saga, &call.step, call.phase)).is_some_and(|is| *is != answer)
+    for made_one in made {
+        made_one.copies.iter().for_each(|copy| copied(world, made, made_one, copy));
+        let (call, Some(answer @ Answer::Done(_))) = (&made_one.call, &made_one.answer) else { continue };
+        if is_remembered(world, made_one)
+            && done.get(&(call.saga, &call.step, call.phase)).is_some_and(|is| *is != answer)
         {
             let first = done[&(call.saga, &call.step, call.phase)];
             let (was, is) = (said(first), said(answer));
@@ -120,10 +121,16 @@ fn is_remembered<P>(world: &World<P>, made: &Made) -> bool {
     matches!(made.call.phase, Phase::Try | Phase::Confirm | Phase::Cancel) && kind != Some(tercet_core::StepKind::Read)
 }
 
-/// A copy that comes while the first is under way may be told *pending* or *not now*; never another *done*, never a *no*.
-fn copied<P>(world: &World<P>, made: &Made, copy: &Answer) {
+/// A copy that comes while the first is under way may be told *pending* or *not now*; never another *done*, and a *no* only by a step
+/// that was cancelled before the copy came.
+fn copied<P>(world: &World<P>, all: &[Made], made: &Made, copy: &Answer) {
     let waits = matches!(copy, Answer::Pending(_) | Answer::Retry { .. } | Answer::Expired);
-    if !waits {
+    let undo =
+        |other: &Call| (other.saga, &other.step, other.phase) == (made.call.saga, &made.call.step, Phase::Cancel);
+    let overtaken = made.call.phase == Phase::Try
+        && matches!(copy, Answer::Refused(_))
+        && all.iter().any(|other| undo(&other.call));
+    if !waits && !overtaken {
         self::copy(world, made, copy);
     }
 }

@@ -35,7 +35,7 @@ async fn what_cannot_be_ordered_is_refused_at_once_in_words() {
         with(|r| r.lines[0].sku = id("spoon")),
         with(|r| r.lines.clear()),
         with(|r| r.coupon = Some(id("nobodys"))),
-        with(|r| r.points = 76),
+        with(|r| (r.points, r.shown) = (76, Money::new(PRICE.minor.0 - 1, PRICE.currency))),
         with(|r| (r.lines[0].quantity, r.shown) = (200_000, eur(550_004_925))),
         with(|r| r.pay_within_ms = 0),
     ];

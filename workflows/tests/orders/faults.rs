@@ -119,6 +119,7 @@ async fn what_an_order_changes() {
     insta::assert_snapshot!(world.undisturbed_order(Way::Paid).await.1.to_string(), @"
     coupons.vouchers.spent +1
     notices.order_paid +1
+    orders.noted +1
     orders.paid.EUR +13175
     orders.states.awaiting_shipment +1
     points.balance +56

@@ -75,6 +75,7 @@ async fn check(buyers: u32, items: u32) {
             }
         }
     }
+    println!("{buyers} buyers for {items} items: {} bought one, {sold_out} heard that there is no stock", sagas.len());
     assert_eq!((u32::try_from(sagas.len()).unwrap(), sold_out), (items, buyers - items));
     let mut paying = JoinSet::new();
     sagas.into_iter().for_each(|saga| drop(paying.spawn(pays(engine.clone(), saga))));

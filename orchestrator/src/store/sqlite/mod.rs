@@ -54,15 +54,14 @@ impl SqliteStore {
         }
     }
 
-    /// Runs a write where no caller can drop it half way.
+    /// Runs a write where no caller can drop it half way. It is on its way when this returns, whenever the answer is asked for.
     fn detached<T, W, F>(&self, write: W) -> Stored<'_, T>
     where
         T: Send + 'static,
         W: FnOnce(Arc<SqliteFile>) -> F + Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let file = Arc::clone(&self.file);
-        Box::pin(async move { self.file.writes.run(write(file)).await })
+        Box::pin(self.file.writes.run(write(Arc::clone(&self.file))))
     }
 }
 

@@ -27,15 +27,18 @@ impl Writer {
         Ok(Self(jobs))
     }
 
-    /// Runs a write to its end, whether or not its caller waits for it.
-    pub(super) async fn run<T: Send + 'static>(
+    /// Runs a write to its end, from now on, whether or not its caller waits for the answer.
+    pub(super) fn run<T: Send + 'static>(
         &self, write: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static {
         let (done, ended) = oneshot::channel();
         let job = async move { drop(done.send(write.await)) };
-        if self.0.send(Box::pin(job)).is_err() {
-            return Err(StoreError::Unavailable("the writing thread has ended: open the store again".to_owned()));
+        let taken = self.0.send(Box::pin(job)).is_ok();
+        async move {
+            if !taken {
+                return Err(StoreError::Unavailable("the writing thread has ended: open the store again".to_owned()));
+            }
+            ended.await.unwrap_or_else(|_| Err(StoreError::Ambiguous("the writing task broke off".to_owned())))
         }
-        ended.await.unwrap_or_else(|_| Err(StoreError::Ambiguous("the writing task broke off".to_owned())))
     }
 }
