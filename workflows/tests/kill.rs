@@ -48,7 +48,10 @@ fn a_demo_that_is_killed_and_run_again_loses_nothing_and_does_nothing_twice() {
 fn check(report: &Value, demo: &Demo) {
     let sagas = |name: &str| report["sagas"][name].as_u64().unwrap();
     let ends = ["confirmed", "cancelled", "parked"].map(sagas);
-    assert_eq!(ends.iter().sum::<u64>(), SAGAS, "{report}");
+    // The clock goes on while nobody is there: what was paid meanwhile comes too late, and each such payment has a saga to go back.
+    assert!(ends.iter().sum::<u64>() >= SAGAS, "{report}");
+    let of = |definition: &str, end: &str| report["by_definition"][definition][end].as_u64().unwrap();
+    let refunds = |end: &str| of("refund", end) + of("refund_money", end);
     assert!(
         ends.iter().all(|end| *end > 0),
         "a demo in which one of the three ends is missing shows nothing: {report}"
@@ -60,11 +63,16 @@ fn check(report: &Value, demo: &Demo) {
     assert!(moved > 0, "{ledger}");
     assert_eq!(ledger["payments"]["money"]["EUR"]["refunded"], moved, "payments and channel");
     assert_eq!(ledger["gateway"]["given_back"]["EUR"], moved, "gateway and channel");
-    assert_eq!(ledger["payments"]["refunds"]["refunded"], sagas("confirmed"), "a refund for each confirmed saga");
-    assert_eq!(ledger["channel"]["refunds"]["succeeded"], sagas("confirmed"), "money moved once for each of them");
+    assert_eq!(ledger["payments"]["refunds"]["refunded"], refunds("confirmed"), "a refund for each confirmed saga");
+    assert_eq!(ledger["channel"]["refunds"]["succeeded"], refunds("confirmed"), "money moved once for each of them");
     assert_eq!(ledger["payments"]["refunds"]["processing"], sagas("parked"), "each parked saga holds its money");
-    assert_eq!(ledger["notices"]["refunded"], sagas("confirmed"), "each told once");
-    assert_eq!(ledger["notices"]["refund_failed"], sagas("cancelled"), "each told once");
+    assert_eq!(ledger["notices"]["refunded"], refunds("confirmed"), "each told once");
+    assert_eq!(
+        ledger["notices"]["payment_accepted"],
+        of("create_order", "confirmed"),
+        "one payment counts for each paid order"
+    );
+    assert_eq!(ledger["notices"]["refund_failed"], refunds("cancelled"), "each told once");
 
     let database = PathBuf::from(report["database"].as_str().unwrap());
     assert!(database.starts_with(demo.folder()) && database.is_file(), "{}", database.display());

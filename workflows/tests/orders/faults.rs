@@ -130,7 +130,10 @@ async fn what_an_order_changes() {
     stock.available -4
     stock.sold +4
     ");
-    insta::assert_snapshot!(world.undisturbed_order(Way::Unpaid).await.1.to_string(), @"");
+    insta::assert_snapshot!(world.undisturbed_order(Way::Unpaid).await.1.to_string(), @"
+    notices.order_cancelled +1
+    orders.states.cancelled +1
+    ");
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use crate::support::{Delta, Fault, Holds, Setup, Shape, World, clock::BEGINS, ended, parked};
 use std::sync::Arc;
 use tercet::{EngineError, Registry};
-use tercet_core::{Action, Answer, Call, Definition, Millis, Operation, Payload, Phase, Saga, SagaId, kind, refuse};
+use tercet_core::{
+    Action, Answer, Call, Definition, Life, Millis, Operation, Payload, Phase, Saga, SagaId, kind, refuse,
+};
 use tercet_participant::{Outcome, SeaOrm, Service, Tcc, Transaction};
 use tercet_shop::{
     money::{Currency, Money},
@@ -134,7 +136,7 @@ async fn b10_an_undo_that_panics_three_times_is_parked_survives_restarts_and_the
     let world = World::with(73, Setup { registry, more: vec![Arc::new(fragile)], ..Setup::default() }).await;
     let saga = world.start("brittle", "b", &Payload::of(&1).unwrap()).await.unwrap().id;
     let state = world.settled(saga).await;
-    assert_eq!(ended(&state), "cancelling", "it is never given up");
+    assert_eq!(state.life, Life::Cancelling, "it is never given up");
     let why = parked(&state);
     assert!(why.starts_with("held: "), "{why}");
     let asked = || world.wires.counts(saga)[&("held".to_owned(), Phase::Cancel)];
