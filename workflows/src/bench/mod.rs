@@ -111,20 +111,22 @@ pub async fn run(folder: &Path, options: &Options, mut line: impl FnMut(Line)) -
     for &concurrency in &options.concurrency {
         let path = folder.join(format!("chain-{concurrency}.db"));
         let measured = measure(&path, concurrency, options.time).await?;
-        let limit = store_limit(&folder.join(format!("limit-{concurrency}.db")), measured.rows.bytes_each()).await?;
+        let limit = store_limit(&folder.join(format!("limit-{concurrency}.db")), measured.rows).await?;
         line(measured.line(limit));
     }
     Ok(())
 }
 
-/// What the store does without an engine, with rows of the size that the engine wrote: rows a second in batches of 256, and the
-/// median commit of one row, in milliseconds.
-async fn store_limit(path: &Path, row_bytes: usize) -> Result<(f64, f64), BenchError> {
+/// What the store does without an engine, with about as many rows of the size that the engine wrote, since a store slows down as it
+/// grows: rows a second in batches of 256, and the median commit of one row, in milliseconds.
+async fn store_limit(path: &Path, rows: Rows) -> Result<(f64, f64), BenchError> {
+    const BATCH: u32 = 256;
+    let batches = u32::try_from(rows.count / u64::from(BATCH)).unwrap_or(u32::MAX).clamp(400, 2_000);
     let store = SqliteStore::create(path).await?;
-    let single = limit::measure(&store, 1, row_bytes, 300).await?;
-    let batches = limit::measure(&store, 256, row_bytes, 400).await?;
+    let single = limit::measure(&store, 1, rows.bytes_each(), 300).await?;
+    let many = limit::measure(&store, BATCH, rows.bytes_each(), batches).await?;
     store.close().await;
-    Ok((batches.rows_per_s, single.commit_ms_p50))
+    Ok((many.rows_per_s, single.commit_ms_p50))
 }
 
 struct Run {

@@ -3,7 +3,7 @@
 //! Each holds something and waits for a signal that never comes, as an unpaid order does. While they wait, memory and processor time
 //! are read; when they are due, each must undo its hold, once, and none early; a saga that is started meanwhile must not notice.
 
-use super::{BenchError, Latency, bug, process, round, store_limit};
+use super::{BenchError, Latency, Rows, bug, process, round, store_limit};
 use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -77,8 +77,9 @@ const CALLERS: u64 = 256;
 /// Sagas started while the others are due, one after the other.
 const MEANWHILE: u64 = 20;
 
-/// Bytes of a row for the store's limit: about what the entries of these sagas take.
-const ROW_BYTES: usize = 250;
+/// Journal rows for the store's limit: about what the entries of these sagas take, and as many as two for each.
+const ROW_BYTES: u64 = 250;
+const ROWS_EACH: u64 = 2;
 
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 struct Unpaid {
@@ -195,7 +196,8 @@ pub(super) enum Progress {
 /// # Errors
 /// When the store or the engine fails, or arming took longer than until they were due.
 pub(super) async fn run(folder: &Path, options: Options, say: impl Fn(Progress) + Sync) -> Result<Line, BenchError> {
-    let (limit, _) = store_limit(&folder.join("limit.db"), ROW_BYTES).await?;
+    let count = options.waiting * ROWS_EACH;
+    let (limit, _) = store_limit(&folder.join("limit.db"), Rows { count, bytes: count * ROW_BYTES }).await?;
     let path = folder.join("timers.db");
     let (holder, engine) = open(&path).await?;
     let due_in = options.due_in.unwrap_or(Duration::from_secs(options.waiting / ARMED_PER_S_AT_LEAST) + SPARE);

@@ -4,11 +4,11 @@ use super::{DemoError, stories::Story};
 use crate::{refund::RefundRequest, refund_money::MoneyRequest};
 use rand::RngExt;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 use tercet_core::Payload;
 use tercet_shop::{
     Sale,
-    channel::{Behaviour, Behaviours, Charges},
+    channel::{Behaviour, Behaviours, Charges, Ends},
     ids::{PaymentId, RefundId},
     money::{Currency, Minor, Money},
     orders::{Goods, OrderState, Part, PartLine, SeedLine, SeedOrder},
@@ -60,17 +60,26 @@ impl Cases {
         Ok(cases)
     }
 
-    /// How the channel behaves to refunds: by seed, but for what it is told to refuse.
-    pub(super) fn behaviours(&self, seed: u64, pace: std::time::Duration) -> Behaviours {
+    /// How the channel behaves to refunds: by seed, but for what it is told to refuse, and for payments that no order took. These it
+    /// gives back sooner or later: a refusal would leave a payment's saga waiting for one that waits for a person.
+    pub(super) fn behaviours(&self, seed: u64, pace: Duration) -> Result<Behaviours, DemoError> {
         let mut behaviours = Behaviours::seeded(seed, pace);
         for reference in &self.refused {
             behaviours.tell(reference.clone(), Behaviour::Refuse);
         }
-        behaviours
+        for story in &self.stories {
+            for attempt in [1, 2] {
+                let reference: RefundId = id(story.payment(attempt)?.as_str())?;
+                if let Behaviour::Refuse | Behaviour::Accept { ends: Ends::Badly, .. } = behaviours.of(&reference) {
+                    behaviours.tell(reference, Behaviour::Accept { after: pace * 2, ends: Ends::Well, callbacks: 1 });
+                }
+            }
+        }
+        Ok(behaviours)
     }
 
     /// How the channel and the buyers behave to charges: by seed, but for what the stories ask for.
-    pub(super) fn charges(&self, seed: u64, pace: std::time::Duration) -> Result<Charges, DemoError> {
+    pub(super) fn charges(&self, seed: u64, pace: Duration) -> Result<Charges, DemoError> {
         let mut charges = Charges::seeded(seed, pace);
         self.stories.iter().try_for_each(|story| story.tell(&mut charges, pace))?;
         Ok(charges)

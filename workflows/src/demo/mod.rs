@@ -121,7 +121,7 @@ impl Demo {
         let cases = Cases::draw(options.seed, options.sagas)?;
         let clock = Arc::new(Hurried::new(TIMES, Millis(kept.began_ms)));
         let settings = Settings {
-            behaviours: cases.behaviours(options.seed, PACE),
+            behaviours: cases.behaviours(options.seed, PACE)?,
             charges: cases.charges(options.seed, PACE)?,
             clock: clock.clone(),
             ..Settings::seeded(options.seed, PACE)

@@ -77,7 +77,7 @@ pub fn tables(report: &Report) -> String {
     let _ = writeln!(text, "\nMoney, in each party's own database:\n{}", money(report));
     let _ = writeln!(
         text,
-        "Orders know of no money that was given back by hand; what is reserved belongs to parked sagas."
+        "Orders know of no payment that none of them took, and of no money given back by hand; what is reserved belongs to parked sagas."
     );
     let _ = writeln!(text, "\nGoods, points and vouchers:\n{}", goods(report));
     let behaviours: Vec<String> =
