@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 mod breaker;
+mod due;
 mod fan_out;
 mod memory;
 mod mended;
