@@ -53,7 +53,7 @@ impl<const N: usize> Rows<N> {
 /// SQLite refuses a text of a million bytes; so many fit one trip to its thread.
 const TEXT_MAX: usize = 500_000;
 
-/// Statements that go to the database's thread together: a trip there and back costs as much as twenty rows.
+/// Statements that go to the database's thread together: each trip there and back waits for two threads to be woken.
 #[derive(Default)]
 pub(super) struct Script {
     trips: Vec<(String, Vec<Value>)>,
