@@ -8,14 +8,18 @@ use serde_json::Value;
 use crate::tree::{File, Offence, cargo, check, files, words};
 
 /// Each package and those of ours that it may depend on, for its tests as well.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("tercet-core", &[]),
-    ("tercet-migrations", &[]),
-    ("tercet", &["tercet-core", "tercet-migrations"]),
-    ("tercet-participant", &["tercet-core"]),
-    ("tercet-shop", &["tercet-core", "tercet-participant"]),
+    ("tercet-servers", &[]),
+    ("tercet-migrations", &["tercet-servers"]),
+    ("tercet", &["tercet-core", "tercet-migrations", "tercet-servers"]),
+    ("tercet-participant", &["tercet-core", "tercet-servers"]),
+    ("tercet-shop", &["tercet-core", "tercet-participant", "tercet-servers"]),
     ("tercet-testing", &["tercet", "tercet-core", "tercet-participant"]),
-    ("tercet-workflows", &["tercet", "tercet-core", "tercet-participant", "tercet-shop", "tercet-testing"]),
+    (
+        "tercet-workflows",
+        &["tercet", "tercet-core", "tercet-participant", "tercet-servers", "tercet-shop", "tercet-testing"],
+    ),
     (
         "tercet-tests",
         &[
@@ -23,6 +27,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "tercet-core",
             "tercet-migrations",
             "tercet-participant",
+            "tercet-servers",
             "tercet-shop",
             "tercet-testing",
             "tercet-workflows",
@@ -124,7 +129,7 @@ fn misplaced(packages: &[Package]) -> Vec<String> {
 #[test]
 fn the_kit_for_tests_is_in_no_release() {
     let shipped = metadata(|kind| kind != "dev");
-    let knowing = shipped.iter().filter(|package| known_to(package, "tercet-testing"));
+    let knowing = shipped.iter().filter(|p| known_to(p, "tercet-testing") || known_to(p, "tercet-servers"));
     let knowing: Vec<&str> = knowing.map(|package| &*package.name).collect();
     assert_eq!(knowing, Vec::<&str>::new(), "a dependency of tests is a dev-dependency");
     assert!(packages().iter().any(|package| known_to(package, "tercet-testing")), "the search finds it among tests");
