@@ -15,12 +15,17 @@
 //! # }
 //! ```
 
+pub mod mariadb;
 pub mod nats;
 mod port;
+pub mod postgres;
 mod process;
 mod program;
+mod template;
 
+pub use mariadb::MariaDb;
 pub use port::Port;
+pub use postgres::Postgres;
 pub use process::Process;
 pub use program::{find, folder};
 

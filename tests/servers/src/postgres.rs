@@ -86,14 +86,16 @@ impl Postgres {
     /// Ends it at once, as a crash does: what was under way is lost, and its next start recovers.
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {
-            process.end_by("QUIT");
+            process.signal("QUIT");
+            process.end();
         }
     }
 
     /// Ends it in order: connections are closed, what was under way is rolled back.
     pub fn end(&mut self) {
         if let Some(process) = self.process.take() {
-            process.end_by("INT");
+            process.signal("INT");
+            process.end();
         }
     }
 
@@ -139,14 +141,58 @@ impl Postgres {
             command.args(["-c", setting]);
         }
         let mut process = Process::start("postgres", &mut command, &self.folder.path().join("log"))?;
-        let status = data.join("postmaster.pid");
-        let is_ready = || {
+        let (id, status) = (process.id().to_string(), data.join("postmaster.pid"));
+        process.wait_until(|| {
             let text = std::fs::read_to_string(&status).unwrap_or_default();
             let mut lines = text.lines();
-            lines.next() == Some(&process_id(&process)) && lines.nth(6).is_some_and(|line| line.trim() == "ready")
-        };
-        wait(&mut process, is_ready)?;
+            lines.next() == Some(&id) && lines.nth(6).is_some_and(|line| line.trim() == "ready")
+        })?;
         self.process = Some(process);
         Ok(())
     }
+}
+
+/// The program, where Debian has it in its newest version, or in `PATH`.
+fn program(name: &str) -> Result<PathBuf, ServerError> {
+    let versions = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten();
+    let newest = versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.is_file()).max();
+    newest.map_or_else(|| find(&[name]), Ok)
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0)
+}
+
+/// Who the server runs as when root starts it, which it refuses to run as.
+fn stand_in() -> &'static str {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    if users.lines().any(|line| line.starts_with("postgres:")) { "postgres" } else { "nobody" }
+}
+
+fn unprivileged(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--reuid={}", stand_in())).args(["--regid=nogroup", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// Gives the folder itself to who the server runs as.
+fn own(folder: &Path) -> Result<(), ServerError> {
+    if is_root() { template::run(Command::new("chown").arg(stand_in()).arg(folder)) } else { Ok(()) }
+}
+
+/// The first files: the user, and one database.
+fn make(data: &Path) -> Result<(), ServerError> {
+    std::fs::create_dir(data).map_err(ServerError::path(data))?;
+    own(data)?;
+    let secret = data.with_extension("password");
+    std::fs::write(&secret, PASSWORD).map_err(ServerError::path(&secret))?;
+    let mut init = unprivileged(&program("initdb")?);
+    init.args(["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(data);
+    template::run(init.arg("--pwfile").arg(&secret))?;
+    let mut single = unprivileged(&program("postgres")?);
+    single.args(["--single", "-F", "-D"]).arg(data).arg("postgres");
+    template::feed(&mut single, &format!("CREATE DATABASE {DATABASE}\n"))
 }

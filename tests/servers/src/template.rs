@@ -3,15 +3,23 @@
 use crate::ServerError;
 use std::{
     fs::File,
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 /// Runs `command` to its end; its output is the error's text when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<(), ServerError> {
+    feed(command, "")
+}
+
+/// As [`run`], with that as its input.
+pub(crate) fn feed(command: &mut Command, input: &str) -> Result<(), ServerError> {
     let program = PathBuf::from(command.get_program());
-    let done = command.output().map_err(ServerError::path(&program))?;
+    let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = started.map_err(ServerError::path(&program))?;
+    let fed = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
+    let done = fed.and_then(|()| child.wait_with_output()).map_err(ServerError::path(&program))?;
     if done.status.success() {
         return Ok(());
     }
