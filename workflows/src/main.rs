@@ -1,9 +1,10 @@
 //! The `tercet` command: the reference sagas, and the shop's participants in the process of `dev` and `serve`.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 use tercet::{
     Env, Machine, Tercet,
     cli::{Failure, Hosted},
+    config::Config,
 };
 use tercet_shop::{
     Settings, Shop,
@@ -26,6 +27,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     Tercet::new("tercet")
         .registry(registry())
+        .settings(sweep::Settings::declared())
         .participants(shop)
         .demo(demo::demo)
         .command(bench::bench)
@@ -34,18 +36,19 @@ fn main() -> ExitCode {
 }
 
 /// The shop, with a channel that does what it is asked.
-async fn shop(folder: PathBuf) -> Result<Hosted, Failure> {
+async fn shop(config: Config) -> Result<Hosted, Failure> {
     let behaviours = Behaviours::always(Behaviour::Succeed);
     let charges = Charges::always(Charging::new(Buyer::Pays { after: PATIENCE }));
     let settings = Settings { behaviours, charges, ..Settings::seeded(0, PATIENCE) };
-    let shop = Arc::new(Shop::open(&folder, settings).await?);
+    let shop = Arc::new(Shop::open(&config.participants(), settings).await?);
     let env: Env = Arc::new(Machine::new());
+    let sweeping = sweep::Settings::of(&config.own);
     let (participants, clock) = (shop.participants(), env.clone());
     let (events, callbacks) = (OrderEvents(shop.clone()), shop.clone());
     let hosted = Hosted::new(participants).env(env).events(Arc::new(events));
     let hosted = hosted.routes(move |address| callbacks.callbacks(address).map_err(Failure::from));
     Ok(hosted.beside(move |engine, stop| async move {
-        let sweep = Sweep::new(shop.clone(), engine.clone(), clock.clone(), sweep::Settings::default());
+        let sweep = Sweep::new(shop.clone(), engine.clone(), clock.clone(), sweeping);
         tokio::select! {
             () = Courier::new(shop, engine, clock).run() => {}
             () = sweep.run() => {}

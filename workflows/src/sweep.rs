@@ -14,7 +14,11 @@
 use crate::create_order;
 use metrics::{Counter, counter};
 use std::{sync::Arc, time::Duration};
-use tercet::{Engine, EngineError, Env, engine::Health};
+use tercet::{
+    Engine, EngineError, Env,
+    config::{Own, Setting},
+    engine::Health,
+};
 use tercet_core::{Command, Millis, SagaId, State, outstanding};
 use tercet_shop::{Shop, orders::Unpaid, shop::ShopError};
 
@@ -37,6 +41,38 @@ impl Default for Settings {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         let window = Duration::from_millis(create_order::PAY_WITHIN_MS);
         Self { every: minutes(10), window, margin: minutes(5), page: 256 }
+    }
+}
+
+impl Settings {
+    /// The settings as a program declares them, each with its default.
+    #[must_use]
+    pub fn declared() -> [Setting; 4] {
+        let second = Duration::from_secs(1);
+        let (day, year) = (24 * 3_600 * second, 365 * 24 * 3_600 * second);
+        let time = |key, default| {
+            Setting::time(key, default, second..=day, "a time of 1 s to 1 day, with its unit, as in `10s` or `5 min`")
+        };
+        let window = "a time of 1 s to 1 year, with its unit, as in `30 min` or `2h`";
+        [
+            time("sweep.every", "10min"),
+            time("sweep.margin", "5min"),
+            Setting::number("sweep.page", "256", 1..=10_000, "a number of orders, 1 to 10000"),
+            Setting::time("sweep.window", "30min", second..=year, window),
+        ]
+    }
+
+    /// What a program that declares them was told.
+    #[must_use]
+    pub fn of(told: &Own) -> Self {
+        let usual = Self::default();
+        let time = |key, usual| told.time(key).unwrap_or(usual);
+        Self {
+            every: time("sweep.every", usual.every),
+            window: time("sweep.window", usual.window),
+            margin: time("sweep.margin", usual.margin),
+            page: told.number("sweep.page").unwrap_or(usual.page),
+        }
     }
 }
 

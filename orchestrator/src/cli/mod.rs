@@ -20,7 +20,7 @@ pub use output::Output;
 
 use crate::{
     Registry, RegistryError,
-    config::{Config, Sources},
+    config::{Config, Setting, Sources},
 };
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, value_parser};
 use client::Client;
@@ -29,7 +29,7 @@ use output::{Form, line};
 use std::{ffi::OsString, path::PathBuf, pin::Pin, process::ExitCode};
 
 type Ending = Pin<Box<dyn Future<Output = Result<ExitCode, Failure>>>>;
-type Hosting = Box<dyn FnOnce(PathBuf) -> Pin<Box<dyn Future<Output = Result<Hosted, Failure>>>>>;
+type Hosting = Box<dyn FnOnce(Config) -> Pin<Box<dyn Future<Output = Result<Hosted, Failure>>>>>;
 type Run = Box<dyn FnOnce(&ArgMatches, Context) -> Result<Ending, clap::Error>>;
 
 /// A project's command: its definitions, the participants that it hosts, and the commands it adds.
@@ -45,6 +45,7 @@ type Run = Box<dyn FnOnce(&ArgMatches, Context) -> Result<Ending, clap::Error>>;
 pub struct Tercet {
     name: &'static str,
     registry: Result<Registry, RegistryError>,
+    settings: Vec<Setting>,
     hosting: Option<Hosting>,
     demo: Option<Extra>,
     commands: Vec<Extra>,
@@ -60,7 +61,8 @@ impl Tercet {
     /// The command of that name, as it is called and as it is named in what it suggests.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
-        Self { name, registry: Ok(Registry::new()), hosting: None, demo: None, commands: Vec::new() }
+        let (registry, settings, commands) = (Ok(Registry::new()), Vec::new(), Vec::new());
+        Self { name, registry, settings, hosting: None, demo: None, commands }
     }
 
     /// Runs these definitions. A wrong one is told by whichever command needs them.
@@ -70,14 +72,22 @@ impl Tercet {
         self
     }
 
-    /// Hosts participants in the process of `dev` and `serve`. `host` is given a folder for their databases, which is there.
+    /// Has settings of its own, beside those of every node: [`Config::own`] is what they are set to.
+    #[must_use]
+    pub fn settings(mut self, own: impl IntoIterator<Item = Setting>) -> Self {
+        self.settings.extend(own);
+        self
+    }
+
+    /// Hosts participants in the process of `dev` and `serve`. `host` is given the settings: the folder for the participants'
+    /// databases is [`Config::participants`], and is there.
     #[must_use]
     pub fn participants<F, H>(mut self, host: F) -> Self
     where
-        F: FnOnce(PathBuf) -> H + 'static,
+        F: FnOnce(Config) -> H + 'static,
         H: Future<Output = Result<Hosted, Failure>> + 'static,
     {
-        self.hosting = Some(Box::new(|folder| Box::pin(host(folder))));
+        self.hosting = Some(Box::new(|config| Box::pin(host(config))));
         self
     }
 
@@ -191,7 +201,7 @@ impl Tercet {
             flags.extend(Place::from_arg_matches(inner)?.flags());
         }
         let is_demo = self.is_demo(command, inner);
-        let mut sources = Sources::of_process(global.config, flags);
+        let mut sources = Sources { own: self.settings.clone(), ..Sources::of_process(global.config, flags) };
         if is_demo {
             // Its misfortunes are what it is about: a warning of each would drown what it shows.
             sources.defaults.push(("log.filter", "error"));
@@ -309,9 +319,8 @@ fn given<const N: usize>(flags: [(&'static str, &Option<String>); N]) -> Vec<(&'
 
 async fn hosted(context: &Context, hosting: Option<Hosting>) -> Result<Hosted, Failure> {
     let Some(host) = hosting else { return Ok(Hosted::default()) };
-    let folder = context.config.participants();
-    node::make_folder(&folder)?;
-    host(folder).await
+    node::make_folder(&context.config.participants())?;
+    host(context.config.clone()).await
 }
 
 async fn serve(context: &Context, hosting: Option<Hosting>) -> Result<ExitCode, Failure> {

@@ -4,7 +4,7 @@ use super::{Failure, Output, failure::Exit};
 use crate::{
     Engine, Env, Health, Machine, Parts, Registry, Settings,
     api::{Listening, Routes, record_metrics},
-    config::{Config, Sources},
+    config::{Config, Setting, Sources},
     published::EventSource,
     store::SqliteOptions,
     store::SqliteStore,
@@ -180,7 +180,8 @@ impl Context {
         let listening = listening.map(|listening| listening.events(hosted.events));
         let token = self.config.token.clone();
         let api = listening.map(|listening| tokio::spawn(listening.serve(engine.clone(), token, stop.clone())));
-        Ok(Node { engine, store, address, api, beside, stop })
+        let own = self.config.own.settings.clone();
+        Ok(Node { engine, store, address, api, beside, stop, own })
     }
 }
 
@@ -229,6 +230,7 @@ pub struct Node {
     api: Option<JoinHandle<()>>,
     beside: JoinSet<()>,
     stop: CancellationToken,
+    own: Vec<Setting>,
 }
 
 impl Node {
@@ -250,7 +252,8 @@ impl Node {
     pub fn server_flag(&self) -> String {
         let Some(address) = self.address else { return String::new() };
         let server = format!("http://{address}");
-        let found = Config::load(&Sources::of_process(None, Vec::new())).is_ok_and(|config| config.server == server);
+        let sources = Sources { own: self.own.clone(), ..Sources::of_process(None, Vec::new()) };
+        let found = Config::load(&sources).is_ok_and(|config| config.server == server);
         if found { String::new() } else { format!(" --server {server}") }
     }
 

@@ -1,6 +1,6 @@
 //! What can be wrong with settings, in words that name the place and the form, and never the value.
 
-use super::{KEYS, variable};
+use super::{Key, variable};
 use crate::nearest::nearest;
 use std::{fmt, path::PathBuf};
 
@@ -24,7 +24,7 @@ pub enum ConfigError {
         at: String,
     },
     /// A key that nobody reads.
-    #[error("`{key}` ({at}) is no setting{}", meant(.nearest.as_deref()))]
+    #[error("`{key}` ({at}) is no setting{}", meant(.nearest.as_deref(), .known))]
     Unknown {
         /// The key's path.
         key: String,
@@ -32,6 +32,8 @@ pub enum ConfigError {
         at: String,
         /// What is probably meant, as it would be written there.
         nearest: Option<String>,
+        /// All settings that there are.
+        known: String,
     },
     /// A value where a table belongs.
     #[error("`{key}` ({at}) holds settings and is none itself: write `{key}.<name>`, with one of the names {keys}")]
@@ -72,18 +74,19 @@ pub enum ConfigError {
     },
 }
 
-fn meant(nearest: Option<&str>) -> String {
+fn meant(nearest: Option<&str>, known: &str) -> String {
     match nearest {
         Some(nearest) => format!(": did you mean `{nearest}`?"),
-        None => format!("; settings are {}", KEYS.map(|(key, ..)| key).join(", ")),
+        None => format!("; settings are {known}"),
     }
 }
 
 impl ConfigError {
-    pub(super) fn unknown(key: String, at: String) -> Self {
-        let near = nearest(&key, KEYS.iter().map(|(known, ..)| *known));
+    pub(super) fn unknown(key: String, at: String, keys: &[Key]) -> Self {
+        let known: Vec<_> = keys.iter().map(|(known, ..)| *known).collect();
+        let near = nearest(&key, known.iter().copied());
         let written = |known: &str| if at.starts_with("the environment") { variable(known) } else { known.to_owned() };
-        Self::Unknown { nearest: near.map(written), key, at }
+        Self::Unknown { nearest: near.map(written), known: known.join(", "), key, at }
     }
 }
 

@@ -4,10 +4,12 @@
 
 mod error;
 mod lines;
+mod own;
 #[cfg(test)]
 mod tests;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use own::{Own, Setting};
 
 use crate::{engine::Limits, secret::Secret};
 use figment::{
@@ -36,8 +38,11 @@ const TOKEN_CHARACTERS_MIN: usize = 16;
 /// The longest look ahead, and the longest time that anything about a participant's health may take.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Every key, what it is without one, and what it may be.
-const KEYS: [(&str, Option<&str>, &str); 16] = [
+/// A key, what it is without one, and what it may be.
+type Key = (&'static str, Option<&'static str>, &'static str);
+
+/// Every key of a node; a program may have more of its own.
+const KEYS: [Key; 16] = [
     ("data", Some("tercet.db"), "a path: of an SQLite file, or of a folder to keep `tercet.db` in"),
     ("http.listen", Some("127.0.0.1:7007"), "an IP address and a port, as in `127.0.0.1:7007`"),
     ("http.token", None, "16 or more visible ASCII characters"),
@@ -83,6 +88,8 @@ pub struct Config {
     pub look_ahead: Duration,
     /// How each participant is spared.
     pub limits: Limits,
+    /// What the program's own settings are set to.
+    pub own: Own,
 }
 
 /// What is logged, and how.
@@ -107,6 +114,8 @@ pub struct Sources {
     pub flags: Vec<(&'static str, String)>,
     /// What a command sets unless anything else does.
     pub defaults: Vec<(&'static str, &'static str)>,
+    /// The settings that the program has beside those of every node.
+    pub own: Vec<Setting>,
 }
 
 impl Sources {
@@ -115,7 +124,7 @@ impl Sources {
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> Self {
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         let environment = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
-        Self { file, folder: PathBuf::from("."), environment, flags, defaults: Vec::new() }
+        Self { file, folder: PathBuf::from("."), environment, flags, ..Self::default() }
     }
 }
 
@@ -125,7 +134,9 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, each with where it stands and what would be right, and never with its value.
     pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
-        let mut reading = Reading::default();
+        let own = sources.own.iter().map(|own| (own.key, Some(own.default), own.form));
+        let mut reading = Reading { keys: KEYS.into_iter().chain(own).collect(), ..Reading::default() };
+        reading.keys.sort_unstable();
         reading.defaults();
         for (key, value) in &sources.defaults {
             reading.layer("the defaults".to_owned(), key, value);
@@ -138,7 +149,8 @@ impl Config {
             reading.layer(format!("the flag --{}", key.rsplit('.').next().unwrap_or(key)), key, value);
         }
         reading.check();
-        match reading.config() {
+        let own = reading.own(&sources.own);
+        match reading.config(own) {
             Some(config) if reading.errors.is_empty() => Ok(config),
             _ => Err(ConfigErrors(reading.errors)),
         }
@@ -174,6 +186,7 @@ struct Found {
 
 #[derive(Default)]
 struct Reading {
+    keys: Vec<Key>,
     figment: Figment,
     /// The file's name and text.
     file: Option<(String, String)>,
@@ -193,7 +206,7 @@ impl Reading {
     }
 
     fn defaults(&mut self) {
-        for (key, default, _) in KEYS {
+        for (key, default, _) in self.keys.clone() {
             if let Some(default) = default {
                 self.layer("the defaults".to_owned(), key, default);
             }
@@ -224,7 +237,7 @@ impl Reading {
                     let key = key.to_lowercase().replace("__", ".");
                     self.layer(format!("the environment variable {name}"), &key, value);
                 }
-                None => self.errors.extend(misspelt_prefix(name)),
+                None => self.errors.extend(misspelt_prefix(name, &self.keys)),
             }
         }
     }
@@ -238,8 +251,8 @@ impl Reading {
     fn check_table(&mut self, above: &str, table: &Dict) {
         for (name, value) in table {
             let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
-            let known = KEYS.iter().find(|(key, ..)| *key == path);
-            let is_table = KEYS.iter().any(|(key, ..)| key.starts_with(&format!("{path}.")));
+            let known = self.keys.iter().copied().find(|(key, ..)| *key == path);
+            let is_table = self.keys.iter().any(|(key, ..)| key.starts_with(&format!("{path}.")));
             match (known, value) {
                 (Some((key, _, form)), value) => match text(value) {
                     Some(text) => drop(self.found.insert(key, Found { text, at: self.at(value, &path) })),
@@ -248,12 +261,16 @@ impl Reading {
                 (None, Value::Dict(_, inner)) if is_table => self.check_table(&path, inner),
                 (None, value) if is_table => {
                     let at = self.at(value, &path);
-                    self.errors.push(ConfigError::NotATable { key: path.clone(), at, keys: keys_in(&path) });
+                    self.errors.push(ConfigError::NotATable {
+                        key: path.clone(),
+                        at,
+                        keys: keys_in(&path, &self.keys),
+                    });
                 }
                 (None, Value::Dict(_, inner)) if !inner.is_empty() => self.check_table(&path, inner),
                 (None, value) => {
                     let at = self.at(value, &path);
-                    self.errors.push(ConfigError::unknown(path, at));
+                    self.errors.push(ConfigError::unknown(path, at, &self.keys));
                 }
             }
         }
@@ -271,7 +288,7 @@ impl Reading {
         }
     }
 
-    fn config(&mut self) -> Option<Config> {
+    fn config(&mut self, own: Own) -> Option<Config> {
         let data = self.read("data", |text| (!text.is_empty()).then(|| database(text)));
         let listen = self.read("http.listen", |text| text.parse::<SocketAddr>().ok());
         let participants_listen = self.read("participants.listen", |text| text.parse::<SocketAddr>().ok());
@@ -305,6 +322,7 @@ impl Reading {
             retention,
             look_ahead: look_ahead?,
             limits: limits?,
+            own,
         })
     }
 
@@ -327,11 +345,17 @@ impl Reading {
         })
     }
 
+    /// What is not right is among the errors, and then there are no settings.
+    fn own(&mut self, settings: &[Setting]) -> Own {
+        let read = settings.iter().filter_map(|own| Some((own.key, self.read(own.key, |text| own.read(text))?)));
+        Own { values: read.collect(), settings: settings.to_vec() }
+    }
+
     fn read<T>(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let found = self.found.get(key)?;
         let value = parse(&found.text);
         if value.is_none() {
-            let form = KEYS.iter().find(|(known, ..)| *known == key).map_or("", |(_, _, form)| form);
+            let form = self.keys.iter().find(|(known, ..)| *known == key).map_or("", |(_, _, form)| form);
             self.errors.push(ConfigError::Wrong { key, at: found.at.clone(), form });
         }
         value
@@ -351,9 +375,9 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-fn keys_in(table: &str) -> String {
+fn keys_in(table: &str, keys: &[Key]) -> String {
     let prefix = format!("{table}.");
-    let inner: Vec<_> = KEYS.iter().filter_map(|(key, ..)| key.strip_prefix(&prefix)).collect();
+    let inner: Vec<_> = keys.iter().filter_map(|(key, ..)| key.strip_prefix(&prefix)).collect();
     inner.join(", ")
 }
 
@@ -378,14 +402,14 @@ fn server(text: &str) -> Option<String> {
 }
 
 /// A variable that would set a key, were its prefix not misspelt.
-fn misspelt_prefix(name: &str) -> Option<ConfigError> {
+fn misspelt_prefix(name: &str, keys: &[Key]) -> Option<ConfigError> {
     let nearly = |key: &str| {
         let suffix = format!("_{}", key.to_uppercase().replace('.', "__"));
         let prefix = name.strip_suffix(&suffix)?;
         let is_near = !prefix.is_empty() && strsim::damerau_levenshtein(prefix, "TERCET") <= 2;
         is_near.then(|| ConfigError::Prefix { name: name.to_owned(), meant: variable(key) })
     };
-    KEYS.iter().find_map(|(key, ..)| nearly(key))
+    keys.iter().find_map(|(key, ..)| nearly(key))
 }
 
 /// The environment variable that sets a key.

@@ -1,6 +1,6 @@
 //! Settings: their order, and every way to get them wrong, none of which shows a value.
 
-use super::{Config, Limits, Sources};
+use super::{Config, Limits, Setting, Sources};
 use insta::assert_snapshot;
 use std::time::Duration;
 
@@ -168,4 +168,50 @@ fn a_commands_own_default_gives_way_to_everything_else() {
     assert_eq!(filter(&Sources { environment, ..sources.clone() }), "warn");
     std::fs::write(folder.path().join("tercet.toml"), "[log]\nfilter = 'info'\n").unwrap();
     assert_eq!(filter(&sources), "info");
+}
+
+/// Loads `file` for a program with settings of its own.
+fn load_own(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tercet.toml"), file).unwrap();
+    let day = Duration::from_secs(1)..=Duration::from_secs(86_400);
+    let sources = Sources {
+        folder: folder.path().to_owned(),
+        environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        own: vec![
+            Setting::time("sweep.every", "10min", day, "a time of 1 s to 1 day"),
+            Setting::number("sweep.page", "256", 1..=10_000, "a number of rows, 1 to 10000"),
+        ],
+        ..Sources::default()
+    };
+    let loaded = Config::load(&sources);
+    loaded.map_err(|errors| errors.to_string().replace(&format!("{}/", folder.path().display()), ""))
+}
+
+#[test]
+fn a_programs_own_settings_are_read_and_checked_with_the_others() {
+    let own = load_own("", &[]).unwrap().own;
+    assert_eq!((own.time("sweep.every"), own.number("sweep.page")), (Some(Duration::from_secs(600)), Some(256)));
+    assert_eq!((own.time("sweep.page"), own.number("other")), (None, None), "a key stands for one kind of value");
+    let own = load_own("[sweep]\nevery = '30s'\n", &[("TERCET_SWEEP__PAGE", "7")]).unwrap().own;
+    assert_eq!((own.time("sweep.every"), own.number("sweep.page")), (Some(Duration::from_secs(30)), Some(7)));
+}
+
+#[test]
+fn a_programs_own_settings_are_refused_like_the_others() {
+    let said = |file: &str, environment: &[(&str, &str)]| load_own(file, environment).unwrap_err();
+    assert_snapshot!(said("[sweep]\nevery = '25h'\npage = 0\npages = 1\n", &[]), @r"
+    `sweep.pages` (tercet.toml, line 4) is no setting: did you mean `sweep.page`?
+    `sweep.every` (tercet.toml, line 2) must be a time of 1 s to 1 day
+    `sweep.page` (tercet.toml, line 3) must be a number of rows, 1 to 10000
+    ");
+    assert_snapshot!(said("sweep = 1\n", &[("TERCT_SWEEP__EVERY", "1s")]), @r"
+    the environment variable TERCT_SWEEP__EVERY sets nothing: did you mean TERCET_SWEEP__EVERY?
+    `sweep` (tercet.toml, line 1) holds settings and is none itself: write `sweep.<name>`, with one of the names every, page
+    ");
+    assert_snapshot!(said("[other]\nkey = 1\n", &[]), @"`other.key` (tercet.toml, line 2) is no setting; settings are data, http.listen, http.token, log.filter, log.format, look_ahead, namespace, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server, sweep.every, sweep.page");
+    assert!(
+        load("[sweep]\nevery = '1s'\n", &[], &[]).unwrap_err().contains("is no setting"),
+        "only who has it takes it"
+    );
 }

@@ -2,10 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 use tercet::{
     Registry, Tercet,
     cli::{Failure, Hosted},
+    config::Config,
     core::{Definition, Participant, Saga},
 };
 use tercet_participant::{
@@ -90,9 +91,9 @@ fn dinner() -> Definition<Party, Held> {
     saga.output(meals, |m| m)
 }
 
-/// The participants that `dev` and `serve` host in their process, with their databases in `folder`.
-async fn participants(folder: PathBuf) -> Result<Hosted, Failure> {
-    let database = SeaOrm::sqlite(&folder.join("restaurant.db")).await?;
+/// The participants that `dev` and `serve` host in their process, with their databases in its folder.
+async fn participants(config: Config) -> Result<Hosted, Failure> {
+    let database = SeaOrm::sqlite(&config.participants().join("restaurant.db")).await?;
     Ok(Hosted::new(vec![restaurant(&database).await?]))
 }
 

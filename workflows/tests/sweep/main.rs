@@ -10,7 +10,10 @@ mod support;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use std::time::Duration;
 use support::{Kept, Setup, World, ended, eur, id};
-use tercet::Environment;
+use tercet::{
+    Environment,
+    config::{Config, Sources},
+};
 use tercet_core::{Payload, SagaId, State, Status, minutes};
 use tercet_participant::{
     Database,
@@ -240,4 +243,19 @@ async fn what_only_a_person_can_mend_keeps_no_other_order_waiting() {
     assert_eq!(ended(&town.world.settled(lost).await), "cancelled");
     assert_eq!(town.round().await, Swept { overdue: 0, no_saga: 1, ended: 1, unreadable: 1 });
     assert_eq!(town.counted(), Swept { overdue: 1, no_saga: 2, ended: 2, unreadable: 2 });
+}
+
+#[test]
+fn it_goes_about_it_as_it_is_told_and_as_the_business_has_it_when_it_is_told_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |file: &str| {
+        std::fs::write(folder.path().join("tercet.toml"), file).unwrap();
+        let sources =
+            Sources { folder: folder.path().to_owned(), own: Settings::declared().into(), ..Sources::default() };
+        Settings::of(&Config::load(&sources).unwrap().own)
+    };
+    assert_eq!(told(""), Settings::default());
+    let told = told("[sweep]\nevery = '1min'\nmargin = '10s'\npage = 7\nwindow = '2h'\n");
+    let seconds = Duration::from_secs;
+    assert_eq!(told, Settings { every: seconds(60), window: seconds(7_200), margin: seconds(10), page: 7 });
 }
