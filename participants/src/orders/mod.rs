@@ -6,6 +6,7 @@
 //! refund under it that is open: done when all of it is refunded, else back to where it came from. Nothing else moves it.
 
 mod events;
+mod find;
 mod ledger;
 mod place;
 mod refund;
@@ -14,6 +15,9 @@ mod state;
 mod unpaid;
 
 pub use events::OrderEvent;
+#[cfg(test)]
+pub(crate) use find::selected;
+pub use find::{Amounts, Cursor, FindOrders, FoundOrder, OrderPage, OrderQuery, PAGE_MAX, find_orders};
 pub use ledger::{OrderLedger, SeedLine, SeedOrder, check_equation, ledger, seed};
 pub use place::{
     NotePayment, PaidBy, Place, Placed, PlacedLine, ToPlace, first_of, granted_coupon, granted_red_packet, order_of,

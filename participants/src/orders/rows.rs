@@ -18,7 +18,6 @@ table! {
     order "orders" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: String,
-        #[sea_orm(indexed)]
         user_id: String,
         payment_id: Option<String>,
         address: Option<String>,
@@ -110,21 +109,28 @@ pub(super) type RefundColumn = refund::Column;
 pub(super) type RefundLineRow = refund_line::Model;
 pub(super) type RefundLineColumn = refund_line::Column;
 
+/// The ways in which orders are found, each an index whose rows stand as they are shown: see [`find`](super::find).
+const WAYS: [(&str, &[Column]); 4] = [
+    ("idx-orders-user-placed", &[Column::UserId, Column::PlacedAtMs, Column::Id]),
+    ("idx-orders-state-placed", &[Column::State, Column::PlacedAtMs, Column::Id]),
+    ("idx-orders-amount", &[Column::Currency, Column::Amount, Column::Id]),
+    ("idx-orders-placed", &[Column::PlacedAtMs, Column::Id]),
+];
+
 /// Makes the tables when they are not there.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn ensure_schema(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     create(db, order::Entity).await?;
-    let by_state_and_time = Index::create()
-        .name("idx-orders-state-placed")
-        .if_not_exists()
-        .table(order::Entity)
-        .col(Column::State)
-        .col(Column::PlacedAtMs)
-        .col(Column::Id)
-        .to_owned();
-    db.execute(&by_state_and_time).await?;
+    for (name, columns) in WAYS {
+        let mut index = Index::create();
+        index.name(name).if_not_exists().table(order::Entity);
+        for column in columns {
+            index.col(*column);
+        }
+        db.execute(&index).await?;
+    }
     create(db, line::Entity).await?;
     create(db, natural::Entity).await?;
     create(db, refund::Entity).await?;

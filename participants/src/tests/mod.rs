@@ -5,6 +5,7 @@ mod channel;
 mod charges;
 mod conformance;
 mod events;
+mod finding;
 mod gateway;
 mod grants;
 mod inventory;
