@@ -8,13 +8,14 @@ use serde_json::Value;
 use crate::tree::{File, Offence, cargo, check, files, words};
 
 /// Each package and those of ours that it may depend on, for its tests as well.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("tercet-core", &[]),
     ("tercet-servers", &[]),
-    ("tercet-migrations", &["tercet-servers"]),
-    ("tercet", &["tercet-core", "tercet-migrations", "tercet-servers"]),
-    ("tercet-participant", &["tercet-core", "tercet-servers"]),
-    ("tercet-shop", &["tercet-core", "tercet-participant", "tercet-servers"]),
+    ("tercet-database", &["tercet-servers"]),
+    ("tercet-migrations", &["tercet-database", "tercet-servers"]),
+    ("tercet", &["tercet-core", "tercet-database", "tercet-migrations", "tercet-servers"]),
+    ("tercet-participant", &["tercet-core", "tercet-database", "tercet-servers"]),
+    ("tercet-shop", &["tercet-core", "tercet-database", "tercet-participant", "tercet-servers"]),
     ("tercet-testing", &["tercet", "tercet-core", "tercet-participant"]),
     (
         "tercet-workflows",
@@ -72,12 +73,19 @@ const IMPURE: [&str; 20] = [
     "tokio",
 ];
 
+/// Where each rule about libraries holds.
+const ORCHESTRATOR: [&str; 2] = ["orchestrator/", "workflows/"];
+const PARTICIPANTS: [&str; 1] = ["participants/"];
+
 /// Libraries that one place of the orchestrator knows, and where that is.
 const HOMES: [(&[&str], &[&str]); 3] = [
     (&["sea_orm", "sea_orm_migration", "sea_query", "sqlx"], &["orchestrator/src/store/"]),
     (&["axum"], &["orchestrator/src/api/"]),
-    (&["async_nats"], &["orchestrator/src/transport/nats.rs", "orchestrator/src/ingress.rs"]),
+    (&["async_nats"], &["orchestrator/nats/", "orchestrator/src/transport/nats/", "orchestrator/src/ingress.rs"]),
 ];
+
+/// The same of the participants.
+const PARTICIPANT_HOMES: [(&[&str], &[&str]); 1] = [(&["async_nats"], &["participants/participant-sdk/src/nats/"])];
 
 /// The sagas every release has; the registry's others are read from its source.
 const SAGAS: [&str; 2] = ["refund", "refund_money"];
@@ -186,7 +194,9 @@ fn each_library_is_known_in_one_place() {
                 "//! Never sea_orm.\nuse sea_orm::Statement;\nfn f() -> sqlx::Result<()> {}\n",
             ),
             ("orchestrator/src/cli/mod.rs", "use ::axum as web;\n\n#[cfg(test)]\nmod tests {\nuse axum::body;\n}\n"),
-            ("orchestrator/src/transport/nats.rs", "use async_nats::Client;\n"),
+            ("orchestrator/src/transport/nats/mod.rs", "use async_nats::Client;\n"),
+            ("participants/participant-sdk/src/nats/mod.rs", "use tercet_nats::async_nats::Client;\n"),
+            ("participants/participant-sdk/src/service/mod.rs", "use tercet_nats::async_nats::Client;\n"),
             ("workflows/src/main.rs", "async_nats::connect(url);\n"),
             ("participants/src/orders.rs", "use sea_orm::Statement;\n"),
         ],
@@ -195,16 +205,20 @@ fn each_library_is_known_in_one_place() {
     orchestrator/src/engine.rs:2: names sea_orm, which only orchestrator/src/store/ may
     orchestrator/src/engine.rs:3: names sqlx, which only orchestrator/src/store/ may
     orchestrator/src/cli/mod.rs:1: names axum, which only orchestrator/src/api/ may
-    workflows/src/main.rs:1: names async_nats, which only orchestrator/src/transport/nats.rs and orchestrator/src/ingress.rs may
+    participants/participant-sdk/src/service/mod.rs:1: names async_nats, which only participants/participant-sdk/src/nats/ may
+    workflows/src/main.rs:1: names async_nats, which only orchestrator/nats/ and orchestrator/src/transport/nats/ and orchestrator/src/ingress.rs may
     ");
 }
 
 fn strays(file: &File) -> Vec<Offence> {
-    if !["orchestrator/", "workflows/"].iter().any(|scope| file.path.starts_with(scope)) {
-        return Vec::new();
-    }
+    let within = |scopes: &[&str]| scopes.iter().any(|scope| file.path.starts_with(scope));
+    let all: &[(&[&str], &[&str])] = match (within(&ORCHESTRATOR), within(&PARTICIPANTS)) {
+        (true, _) => &HOMES,
+        (_, true) => &PARTICIPANT_HOMES,
+        _ => return Vec::new(),
+    };
     let offences = file.shipped_code().flat_map(|(number, line)| {
-        let homes = |word: &str| HOMES.iter().find(|(known, _)| known.contains(&word)).map(|(_, homes)| *homes);
+        let homes = |word: &str| all.iter().find(|(known, _)| known.contains(&word)).map(|(_, homes)| *homes);
         let strays = words(line).filter_map(move |word| Some((word, homes(word)?)));
         let strays = strays.filter(|(_, homes)| !homes.iter().any(|home| file.path.starts_with(home)));
         strays.map(move |(word, homes)| (number, format!("names {word}, which only {} may", homes.join(" and "))))
