@@ -30,9 +30,11 @@ pub(crate) async fn within(
     }
 }
 
-/// A rejection that vouches that nothing was done, and passes by itself.
-fn is_transient(code: &str) -> bool {
-    matches!(code, "insufficient_balance" | "channel_maintenance" | "system_busy" | "rate_limited")
+/// A rejection that vouches that nothing was done: it passes by itself, or once somebody has mended how requests are signed.
+fn is_not_taken(code: &str) -> bool {
+    let passes = matches!(code, "insufficient_balance" | "channel_maintenance" | "system_busy" | "rate_limited");
+    // Not a replay: its first copy was taken.
+    passes || matches!(code, "signature_refused" | "request_stale" | "request_unreadable" | "not_signed")
 }
 
 /// The channel's word without what only one of the three questions can make of it.
@@ -77,7 +79,7 @@ pub(crate) fn handed<T: From<Moved>>(said: Result<Said, Silence>, asked: Money, 
         Word::Pending(note) => Handed::Pending(note),
         Word::Failed(code, message) => Handed::refused(code, message),
         Word::Closed => Handed::refused("closed", "the channel has closed it"),
-        Word::Rejected(code, message) if is_transient(&code) => {
+        Word::Rejected(code, message) if is_not_taken(&code) => {
             Handed::NotSent { after: Some(patience), reason: format!("{code}: {message}") }
         }
         // Rejected now, which says nothing about an earlier request under the same reference.

@@ -21,6 +21,7 @@ mod publishing;
 pub mod push;
 pub mod red_packets;
 mod refusals;
+pub mod requests;
 pub mod sale;
 pub mod shares;
 pub mod shop;

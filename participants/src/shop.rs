@@ -1,7 +1,7 @@
 //! The whole shop on one machine: every participant on a SQLite file of its own, the channel on another, their figures side by side.
 
 use crate::{
-    callbacks::Sender,
+    callbacks::{BadKey, Sender, SharedKey},
     catalog::{self, Catalog, CheckGoods, Grants},
     channel::{Behaviours, Channel, ChannelError, ChannelLedger, Charges, Settings as ChannelSettings},
     clock::{Clock, SystemClock},
@@ -16,6 +16,7 @@ use crate::{
     points::{self, GrantPoints, PointLedger, Points, SpendPoints, TakePointsBack, WorthOfPoints},
     push::{self, Push},
     red_packets::{self, IssueRedPacket, RedPackets, TakeRedPacketBack},
+    requests::{Credentials, Demands, Door, Signing},
     vouchers::VoucherLedger,
     warehouse::{self, Ship, ShipmentLedger, Stop, Warehouse},
 };
@@ -90,6 +91,9 @@ pub enum OpenError {
     /// A participant.
     #[error(transparent)]
     Participant(#[from] BuildError),
+    /// The key by which the channel is asked.
+    #[error(transparent)]
+    Key(#[from] BadKey),
 }
 
 /// What goes wrong with an open shop: a database, in nearly all cases.
@@ -164,7 +168,7 @@ impl Databases {
 }
 
 /// The shop's clock where the SDK asks for one.
-struct Ticking(Arc<dyn Clock>);
+pub(crate) struct Ticking(pub(crate) Arc<dyn Clock>);
 
 impl tercet_participant::Clock for Ticking {
     fn now(&self) -> Millis {
@@ -220,15 +224,15 @@ impl Shop {
     /// # Errors
     /// When a database cannot be opened or made.
     pub async fn open(dir: &Path, settings: Settings) -> Result<Self, OpenError> {
-        let databases = Databases::open(dir).await?;
+        let databases = Box::pin(Databases::open(dir)).await?;
         let Settings { behaviours, charges, closes, clock, patience, minor_per_point } = settings;
         let book = db::open(&dir.join("channel.db")).await?;
         let settings = ChannelSettings { behaviours, charges, closes, clock: clock.clone() };
         let channel = Arc::new(Channel::new(book, settings).await?);
         let kept = Arc::new(Notify::new());
-        let gateway = Gateway::new(databases.gateway.clone(), channel.clone(), clock.clone(), patience, kept.clone());
-        let payments =
-            Payments::new(databases.payments.clone(), channel.clone(), clock.clone(), patience, kept.clone());
+        let asked = Arc::new(signing(&channel, &clock)?);
+        let gateway = Gateway::new(databases.gateway.clone(), asked.clone(), clock.clone(), patience, kept.clone());
+        let payments = Payments::new(databases.payments.clone(), asked, clock.clone(), patience, kept.clone());
         let participants = participants(&databases, &gateway, &payments, &clock, minor_per_point)?;
         let reports_to = OnceLock::new();
         Ok(Self { databases, channel, clock, reports_to, gateway, payments, participants, minor_per_point, kept })
@@ -328,6 +332,13 @@ impl Shop {
         ];
         checks.into_iter().filter_map(Result::err).collect()
     }
+}
+
+/// The shop's own channel, asked by requests that are signed with a key that this process alone has.
+fn signing(channel: &Arc<Channel>, clock: &Arc<dyn Clock>) -> Result<Signing, BadKey> {
+    let key = SharedKey::random()?;
+    let door = Door::new(channel.clone(), Demands::Stamped(vec![key.clone()]), clock.clone());
+    Ok(Signing::new(Credentials::Stamped(key), clock.clone(), Arc::new(door)))
 }
 
 fn participants(

@@ -19,9 +19,9 @@ use std::{
 };
 use tercet_core::Millis;
 
-const SIGN: &str = "sign";
-const SIGN_TYPE: &str = "sign_type";
-const RSA2: &str = "RSA2";
+pub(crate) const SIGN: &str = "sign";
+pub(crate) const SIGN_TYPE: &str = "sign_type";
+pub(crate) const RSA2: &str = "RSA2";
 
 /// What a channel of this kind is known by.
 #[derive(Clone, Debug)]
@@ -58,16 +58,22 @@ pub(crate) fn sign(key: &PrivateKey, mut form: Form) -> Result<Vec<u8>, BadKey> 
     let signature = STANDARD.encode(key.sign(message(&form).as_bytes())?);
     form.insert(SIGN.to_owned(), signature);
     form.insert(SIGN_TYPE.to_owned(), RSA2.to_owned());
-    Ok(form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish().into_bytes())
+    Ok(encoded(form))
 }
 
-fn message(form: &Form) -> String {
+/// The form as it is posted.
+pub(crate) fn encoded(form: Form) -> Vec<u8> {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish().into_bytes()
+}
+
+/// What is signed of those fields.
+pub(crate) fn message(form: &Form) -> String {
     let fields: Vec<String> = form.iter().map(|(name, value)| format!("{name}={value}")).collect();
     fields.join("&")
 }
 
 /// Strictly: a name that stands twice, or bytes that are not UTF-8, could be read in two ways.
-fn parsed(body: &[u8]) -> Option<Form> {
+pub(crate) fn parsed(body: &[u8]) -> Option<Form> {
     let mut form = Form::new();
     for field in body.split(|&byte| byte == b'&').filter(|field| !field.is_empty()) {
         let mut halves = field.splitn(2, |&byte| byte == b'=');
@@ -87,12 +93,12 @@ fn decoded(text: &[u8]) -> Option<String> {
 /// Alipay's clock shows the time in Beijing.
 const BEIJING: Duration = Duration::from_secs(8 * 3_600);
 
-fn time(at: Millis) -> String {
+pub(crate) fn time(at: Millis) -> String {
     let since = Duration::from_millis(u64::try_from(at.0).unwrap_or(0)) + BEIJING;
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string().replace('T', " ").replace('Z', "")
 }
 
-fn at(text: &str) -> Option<Millis> {
+pub(crate) fn at(text: &str) -> Option<Millis> {
     let since = humantime::parse_rfc3339_weak(text).ok()?.duration_since(UNIX_EPOCH).ok()?.checked_sub(BEIJING)?;
     i64::try_from(since.as_millis()).ok().map(Millis)
 }

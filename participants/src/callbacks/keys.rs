@@ -53,14 +53,14 @@ impl SharedKey {
         hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map(Self).map_err(|_| BadKey::Random)
     }
 
-    pub(super) fn sign(&self, parts: &[&[u8]]) -> Vec<u8> {
+    pub(crate) fn sign(&self, parts: &[&[u8]]) -> Vec<u8> {
         let mut context = hmac::Context::with_key(&self.0);
         parts.iter().for_each(|part| context.update(part));
         context.sign().as_ref().to_vec()
     }
 
     /// In constant time, whatever was given.
-    pub(super) fn verifies(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
         hmac::verify(&self.0, &parts.concat(), tag).is_ok()
     }
 }
@@ -85,7 +85,7 @@ impl PublicKey {
         rsa_of(&der).map(|key| Self(key.to_vec())).ok_or_else(|| BadKey::Rsa("it is of another kind".to_owned()))
     }
 
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.0).verify(message, signature).is_ok()
     }
 }
@@ -117,7 +117,7 @@ impl PrivateKey {
         PublicKey(self.0.public_key().as_ref().to_vec())
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, BadKey> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, BadKey> {
         let mut signature = vec![0; self.0.public().modulus_len()];
         let signed = self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature);
         signed.map_err(|_| BadKey::Random)?;

@@ -13,14 +13,14 @@
 //!
 //! A channel without a key has no route: callbacks are off until somebody sets one.
 
-mod alipay;
+pub(crate) mod alipay;
 mod house;
 mod keys;
 mod report;
 mod routes;
 mod sender;
-mod stamped;
-mod wechat;
+pub(crate) mod stamped;
+pub(crate) mod wechat;
 
 pub use alipay::Alipay;
 pub use keys::{BadKey, PrivateKey, PublicKey, SharedKey};
@@ -28,6 +28,8 @@ pub use report::Report;
 pub use routes::{BODY_BYTES_MAX, Callbacks, Verdict};
 pub use sender::{SendError, Sender, Signed, Signer};
 pub use wechat::PublicKeys;
+
+pub(crate) use sender::nonce;
 
 #[cfg(test)]
 pub(crate) use {alipay::sign as signed_form, stamped::sign as stamp};
@@ -99,7 +101,7 @@ impl Scheme {
     /// When the signature does not fit, nothing of `body` having been parsed but what it signs; or when the body is not understood.
     pub fn open(&self, headers: &HeaderMap, body: &[u8], now: Millis) -> Result<Report, NotTaken> {
         match self {
-            Self::Stamped(keys) => stamped::verify(keys, headers, body, now)?,
+            Self::Stamped(keys) => drop(stamped::verify(keys, headers, body, now)?),
             Self::WeChat(keys) => wechat::verify(keys, headers, body, now)?,
             Self::Alipay(alipay) => return Ok(alipay::report(&alipay.verify(body)?)?),
         }
@@ -108,7 +110,7 @@ impl Scheme {
 }
 
 /// The one header of that name.
-fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Forged> {
+pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Forged> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
         (None, _) => Err(Forged::Missing(name)),
@@ -118,7 +120,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Forged
 }
 
 /// Whether a timestamp, in seconds since 1970, is near enough to `now` to be no replay.
-fn within_window(seconds: i64, now: Millis) -> Result<(), Forged> {
+pub(crate) fn within_window(seconds: i64, now: Millis) -> Result<(), Forged> {
     let apart = now.0.div_euclid(1_000).abs_diff(seconds);
     if apart <= WINDOW.as_secs() { Ok(()) } else { Err(Forged::Stale) }
 }

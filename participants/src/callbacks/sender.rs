@@ -100,7 +100,8 @@ impl Signer {
     }
 }
 
-fn nonce() -> Result<String, BadKey> {
+/// A nonce: 32 hexadecimal digits that nobody can guess.
+pub(crate) fn nonce() -> Result<String, BadKey> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).map_err(|_| BadKey::Random)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -10,8 +10,8 @@ const HEADER: &str = "tercet-signature";
 /// Signatures read of one header: of a sender that changes its key there are two.
 const SIGNATURES_MAX: usize = 4;
 
-/// Whether one of `keys` has signed `body` within the window around `now`.
-pub(super) fn verify(keys: &[SharedKey], headers: &HeaderMap, body: &[u8], now: Millis) -> Result<(), Forged> {
+/// When one of `keys` has signed `body`, in seconds since 1970; that is within the window around `now`.
+pub(crate) fn verify(keys: &[SharedKey], headers: &HeaderMap, body: &[u8], now: Millis) -> Result<i64, Forged> {
     let header = one(headers, HEADER)?;
     let (time, tags) = parsed(header).ok_or(Forged::Malformed(HEADER))?;
     let seconds: i64 = time.parse().map_err(|_| Forged::Malformed(HEADER))?;
@@ -21,7 +21,8 @@ pub(super) fn verify(keys: &[SharedKey], headers: &HeaderMap, body: &[u8], now: 
     if !pairs.fold(false, |found, (key, tag)| found | key.verifies(&message, tag)) {
         return Err(Forged::Signature);
     }
-    within_window(seconds, now)
+    within_window(seconds, now)?;
+    Ok(seconds)
 }
 
 /// The header by which `key` signs `body` at `now`.

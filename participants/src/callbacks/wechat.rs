@@ -40,6 +40,7 @@ pub(super) fn sign(serial: &str, key: &PrivateKey, body: &[u8], nonce: &str, now
     Ok(pairs.into_iter().filter_map(header).collect())
 }
 
-fn message(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u8> {
+/// The bytes that are signed.
+pub(crate) fn message(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u8> {
     [timestamp.as_bytes(), b"\n", nonce.as_bytes(), b"\n", body, b"\n"].concat()
 }

@@ -14,6 +14,7 @@ mod orders;
 mod payments;
 mod placing;
 mod pricing;
+mod requests;
 mod shop;
 mod spending;
 
@@ -52,7 +53,7 @@ pub(crate) async fn bench_with(behaviour: Behaviour, closes: bool) -> Bench {
         patience: Duration::from_secs(60),
         minor_per_point: 1,
     };
-    let shop = Shop::open(dir.path(), settings).await.unwrap();
+    let shop = Box::pin(Shop::open(dir.path(), settings)).await.unwrap();
     Bench { shop, clock, _dir: dir }
 }
 

@@ -15,26 +15,26 @@ const AT: Millis = Millis(1_700_000_000_000);
 
 const SECRET: &[u8] = b"a secret of the channel";
 
-const APP: &str = "app-7";
-const SERIAL: &str = "7777";
+pub(crate) const APP: &str = "app-7";
+pub(crate) const SERIAL: &str = "7777";
 
 fn private(pem: &str) -> PrivateKey {
     PrivateKey::from_pem(pem).unwrap()
 }
 
-fn key_one() -> PrivateKey {
+pub(crate) fn key_one() -> PrivateKey {
     private(include_str!("../keys/one.private.pem"))
 }
 
-fn key_two() -> PrivateKey {
+pub(crate) fn key_two() -> PrivateKey {
     private(include_str!("../keys/two.private.pem"))
 }
 
-fn public_one() -> PublicKey {
+pub(crate) fn public_one() -> PublicKey {
     PublicKey::from_pem(include_str!("../keys/one.public.pem")).unwrap()
 }
 
-fn shared() -> SharedKey {
+pub(crate) fn shared() -> SharedKey {
     SharedKey::new(SECRET).unwrap()
 }
 
