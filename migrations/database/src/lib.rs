@@ -5,10 +5,12 @@
 
 mod alone;
 mod connect;
+mod exact;
 mod meaning;
 mod url;
 
 pub use alone::{Alone, AloneError, alone};
 pub use connect::{ConnectError, Pool, connect};
+pub use exact::Exact;
 pub use meaning::{Meaning, is_undone, meaning};
 pub use url::{BadUrl, DatabaseUrl, Kind};

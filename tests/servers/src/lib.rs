@@ -21,6 +21,7 @@ mod port;
 pub mod postgres;
 mod process;
 mod program;
+mod proxy;
 mod template;
 
 pub use mariadb::MariaDb;
@@ -28,6 +29,7 @@ pub use port::Port;
 pub use postgres::Postgres;
 pub use process::Process;
 pub use program::{find, folder};
+pub use proxy::Proxy;
 
 use std::{fmt, io, path::PathBuf};
 

@@ -1,7 +1,7 @@
 //! MariaDB, of the version that is installed: Debian's 10.11 or newer.
 
 use crate::{Port, Process, ServerError, find, template};
-use std::{fmt::Write, path::Path, process::Command};
+use std::{path::Path, process::Command};
 use tempfile::TempDir;
 
 /// The user that owns the databases, and its password.
@@ -18,7 +18,6 @@ pub struct MariaDb {
     process: Option<Process>,
     folder: TempDir,
     port: Port,
-    databases: Vec<String>,
     durable: bool,
     settings: Vec<String>,
 }
@@ -30,15 +29,7 @@ impl MariaDb {
     /// # Errors
     /// When it is not installed, or does not come up.
     pub fn start() -> Result<Self, ServerError> {
-        Self::start_with(&[])
-    }
-
-    /// As [`start`](Self::start), with these databases beside the first.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub fn start_with(databases: &[&str]) -> Result<Self, ServerError> {
-        Self::begin(databases, false, &[])
+        Self::begin(false, &[])
     }
 
     /// As [`start`](Self::start), but each commit is on disk before it is told: for measurements.
@@ -46,7 +37,7 @@ impl MariaDb {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_durable() -> Result<Self, ServerError> {
-        Self::begin(&[], true, &[])
+        Self::begin(true, &[])
     }
 
     /// As [`start`](Self::start), with arguments of the server's own beside those it has: `--innodb-snapshot-isolation=ON`, say.
@@ -54,15 +45,14 @@ impl MariaDb {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_set(settings: &[&str]) -> Result<Self, ServerError> {
-        Self::begin(&[], false, settings)
+        Self::begin(false, settings)
     }
 
-    fn begin(databases: &[&str], durable: bool, settings: &[&str]) -> Result<Self, ServerError> {
+    fn begin(durable: bool, settings: &[&str]) -> Result<Self, ServerError> {
         let folder = TempDir::new().map_err(ServerError::path(std::env::temp_dir()))?;
         template::copy("mariadb", &folder.path().join("data"), make)?;
-        let databases = [DATABASE].iter().chain(databases).map(ToString::to_string).collect();
         let settings = settings.iter().map(ToString::to_string).collect();
-        let mut server = Self { process: None, folder, port: Port::claim()?, databases, durable, settings };
+        let mut server = Self { process: None, folder, port: Port::claim()?, durable, settings };
         server.start_again()?;
         Ok(server)
     }
@@ -83,6 +73,24 @@ impl MariaDb {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port.number()
+    }
+
+    /// Makes an empty database, and says its URL.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn create(&self, database: &str) -> Result<String, ServerError> {
+        let mut client = Command::new(find(&["mariadb"])?);
+        client.env("MYSQL_PWD", PASSWORD).args([
+            "--no-defaults",
+            "-h127.0.0.1",
+            "-u",
+            USER,
+            "-P",
+            &self.port().to_string(),
+        ]);
+        template::run(client.args(["-e", &format!("CREATE DATABASE `{database}`")]))?;
+        Ok(self.url_of(database))
     }
 
     /// Kills it, as `kill -9` does: what was under way is lost, and its next start recovers.
@@ -118,7 +126,7 @@ impl MariaDb {
             return Ok(());
         }
         let first = self.folder.path().join("first.sql");
-        std::fs::write(&first, self.first()).map_err(ServerError::path(&first))?;
+        std::fs::write(&first, set_up()).map_err(ServerError::path(&first))?;
         let mut command = server()?;
         command.arg(format!("--datadir={}", self.folder.path().join("data").display()));
         command.arg(format!("--init-file={}", first.display()));
@@ -138,17 +146,14 @@ impl MariaDb {
         self.process = Some(process);
         Ok(())
     }
+}
 
-    /// What it does before it lets anybody in.
-    fn first(&self) -> String {
-        let mut sql = format!(
-            "CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO '{USER}'@'%';\n"
-        );
-        for database in &self.databases {
-            let _ = writeln!(sql, "CREATE DATABASE IF NOT EXISTS `{database}` CHARACTER SET utf8mb4;");
-        }
-        sql
-    }
+/// What it does before it lets anybody in.
+fn set_up() -> String {
+    format!(
+        "CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO '{USER}'@'%';\n\
+         CREATE DATABASE IF NOT EXISTS `{DATABASE}`;\n"
+    )
 }
 
 /// How often it has said that it lets everybody in.

@@ -40,8 +40,10 @@ fn postgres_comes_up_stalls_crashes_and_comes_back_on_its_port() {
 
 #[test]
 fn mariadb_comes_up_stalls_crashes_and_comes_back_on_its_port() {
-    let mut server = MariaDb::start_with(&["another"]).unwrap();
+    let mut server = MariaDb::start().unwrap();
     assert!(server.url().starts_with("mysql://tercet:") && server.url().ends_with("/tercet"), "{}", server.url());
+    assert!(server.create("another").unwrap().ends_with("/another"));
+    assert!(server.create("another").is_err(), "it is there already");
     assert!(says(server.port(), b"").unwrap() > 40, "its greeting");
     server.pause();
     assert_eq!(says(server.port(), b""), Err(ErrorKind::WouldBlock));
@@ -50,6 +52,6 @@ fn mariadb_comes_up_stalls_crashes_and_comes_back_on_its_port() {
     server.kill();
     assert_eq!(says(server.port(), b""), Err(ErrorKind::ConnectionRefused));
     server.start_again().unwrap();
-    assert!(says(server.port(), b"").unwrap() > 40);
+    assert!(server.create("another").is_err(), "it is there still");
     server.end();
 }

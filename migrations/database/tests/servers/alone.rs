@@ -20,7 +20,7 @@ async fn turn(db: DatabaseConnection, inside: Arc<AtomicU32>) -> bool {
     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "somebody else is inside");
     alone.tx().execute_unprepared("CREATE TABLE IF NOT EXISTS turns (id BIGINT PRIMARY KEY)").await.unwrap();
     alone.tx().execute_unprepared("INSERT INTO turns SELECT COUNT(*) FROM turns").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
     inside.fetch_sub(1, Ordering::SeqCst);
     let waited = alone.waited();
     assert_eq!(waited, said);
@@ -30,10 +30,11 @@ async fn turn(db: DatabaseConnection, inside: Arc<AtomicU32>) -> bool {
 
 async fn check(url: &str) {
     let inside = Arc::new(AtomicU32::new(0));
-    let mut turns = Vec::new();
+    let mut pools = Vec::new();
     for _ in 0..8 {
-        turns.push(tokio::spawn(turn(pool(url, 2).await, inside.clone())));
+        pools.push(pool(url, 2).await);
     }
+    let turns: Vec<_> = pools.into_iter().map(|pool| tokio::spawn(turn(pool, inside.clone()))).collect();
     let mut waited = 0;
     for turn in turns {
         waited += u32::from(turn.await.unwrap());

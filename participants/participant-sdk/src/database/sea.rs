@@ -1,7 +1,9 @@
-//! The barrier and the outbox on SeaORM: SQLite now, written so that PostgreSQL and MariaDB/MySQL slot in.
+//! The barrier and the outbox on SeaORM: SQLite, PostgreSQL, MariaDB and MySQL.
 
+mod open;
 mod schema;
 
+pub use open::OpenError;
 pub use schema::{SCHEMA_VERSION, SchemaError, ensure_tables};
 
 use super::{Access, Boxed, Database, Fault, RowKey, Tx};
@@ -11,22 +13,15 @@ use crate::{
 };
 use schema::{BARRIER, EVENTS, OUTBOX};
 use sea_orm::{
-    Condition, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, QueryResult, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
     sea_query::{Expr, ExprTrait, OnConflict, Order, Query},
 };
 use serde::Serialize;
-use std::{path::Path, time::Duration};
 use tercet_core::{Answer, Millis};
 
 /// The open transaction that a handler gets: give it to SeaORM wherever that asks for a connection.
 pub type Transaction = DatabaseTransaction;
-
-/// How long a statement waits for SQLite's one writer before it is *busy*.
-const BUSY: Duration = Duration::from_secs(5);
-
-/// Connections that read beside SQLite's one writer.
-const READERS: u32 = 4;
 
 /// A participant's database through SeaORM. Cloned handles are the same database.
 #[derive(Clone, Debug)]
@@ -35,55 +30,9 @@ pub struct SeaOrm {
     reader: DatabaseConnection,
 }
 
-/// Why a participant's database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// It cannot be reached, or is not a database.
-    #[error("failed to open the participant's database: {0}")]
-    Connect(#[source] DbErr),
-    /// Its tables cannot be made ready.
-    #[error(transparent)]
-    Schema(#[from] SchemaError),
-}
-
 impl SeaOrm {
-    /// Opens, or creates, the SQLite database in that file: one writer, several readers, every commit on disk before it is told
-    /// (WAL, `synchronous=FULL`). The barrier's and outbox's tables are made.
-    ///
-    /// # Errors
-    /// When the file cannot be opened, is not a database, or belongs to a newer version.
-    pub async fn sqlite(file: &Path) -> Result<Self, OpenError> {
-        let url = format!("sqlite://{}?mode=rwc", file.display());
-        let connect = |connections: u32| {
-            let mut options = ConnectOptions::new(url.clone());
-            options.max_connections(connections).min_connections(1).sqlx_logging(false);
-            options.map_sqlx_sqlite_opts(|sqlite| {
-                sqlite
-                    .create_if_missing(true)
-                    .foreign_keys(true)
-                    .busy_timeout(BUSY)
-                    .pragma("journal_mode", "WAL")
-                    .pragma("synchronous", "FULL")
-            });
-            sea_orm::Database::connect(options)
-        };
-        let writer = connect(1).await.map_err(OpenError::Connect)?;
-        let reader = connect(READERS).await.map_err(OpenError::Connect)?;
-        Self::over(writer, reader).await
-    }
-
-    /// A SQLite database in memory, on one connection; it is gone with its last handle.
-    ///
-    /// # Errors
-    /// When SQLite cannot make it.
-    pub async fn sqlite_in_memory() -> Result<Self, OpenError> {
-        let mut options = ConnectOptions::new("sqlite::memory:");
-        options.max_connections(1).min_connections(1).sqlx_logging(false);
-        let one = sea_orm::Database::connect(options).await.map_err(OpenError::Connect)?;
-        Self::over(one.clone(), one).await
-    }
-
-    /// Connections of your own. On SQLite `writer` must be a pool of exactly one connection. The tables are made.
+    /// Connections of your own. On SQLite `writer` must be a pool of exactly one connection; on a server `reader` may be the same
+    /// pool, and it must not lend out a connection that is inside a transaction: [`SeaOrm::open`] sees to that. The tables are made.
     ///
     /// # Errors
     /// When the tables cannot be made, or belong to a newer version.
@@ -272,6 +221,8 @@ impl Database for SeaOrm {
     }
 
     async fn outbox_bury(&self, id: MessageId, reason: &str) -> Result<(), Fault> {
+        // PostgreSQL keeps no U+0000 in a text.
+        let reason = reason.replace('\0', "\u{fffd}");
         let update =
             Query::update().table(OUTBOX).value("buried", reason).and_where(Expr::col("id").eq(id.0)).to_owned();
         self.writer.execute(&update).await?;

@@ -52,7 +52,23 @@ pub struct Event {
     pub data: Payload,
 }
 
+/// Characters of a subject, and of a kind, at most.
+const SUBJECT_MAX: usize = 255;
+const KIND_MAX: usize = 64;
+
 impl Event {
+    /// What one database would refuse, none is asked.
+    pub(crate) fn checked(&self) -> Result<(), &'static str> {
+        match (self.subject.0.as_str(), self.kind.as_str()) {
+            (subject, kind) if subject.contains('\0') || kind.contains('\0') => {
+                Err("its subject or kind has the character U+0000")
+            }
+            (subject, _) if subject.chars().count() > SUBJECT_MAX => Err("its subject has more than 255 characters"),
+            (_, kind) if kind.chars().count() > KIND_MAX => Err("its kind has more than 64 characters"),
+            _ => Ok(()),
+        }
+    }
+
     /// The event's id, the same however often it is told: consumers drop what they have seen by it.
     #[must_use]
     pub fn id(&self) -> String {

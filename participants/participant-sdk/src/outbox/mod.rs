@@ -123,13 +123,16 @@ pub enum OutboxError {
     /// The payload cannot be written as JSON.
     #[error("a payload cannot be written as JSON: {0}")]
     Payload(String),
+    /// The event is none that every database can keep.
+    #[error("an event cannot be kept: {0}")]
+    Event(&'static str),
 }
 
 impl From<OutboxError> for crate::Otherwise {
     fn from(error: OutboxError) -> Self {
         match error {
             OutboxError::Fault(fault) => Self::Fault(fault),
-            OutboxError::Payload(_) => Self::Retry { after: None, reason: error.to_string() },
+            OutboxError::Payload(_) | OutboxError::Event(_) => Self::Retry { after: None, reason: error.to_string() },
         }
     }
 }
@@ -221,6 +224,7 @@ impl<X: Tx> Outbox for X {
         &self, subject: Subject, version: EventVersion, kind: &str, data: &T, at: Millis,
     ) -> Result<(), OutboxError> {
         let event = Event { subject, version, kind: kind.to_owned(), at, data: encoded(data)? };
+        event.checked().map_err(OutboxError::Event)?;
         Ok(Tx::publish(self, &event).await?)
     }
 }

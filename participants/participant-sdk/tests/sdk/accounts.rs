@@ -1,14 +1,15 @@
 //! A small participant for the tests, on each body of the database: accounts with money that is available or held.
 
+use crate::places::{Place, run, statement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 use tercet_participant::{
     Call, Compensable, Memory, Operation, Outcome, Read, Retriable, SeaOrm, Service, Tcc, Transaction,
     conformance::{Subject, TestClock},
     database::memory::MemoryTx,
     kind, pending, refuse,
-    sea_orm::{ConnectionTrait, DbBackend, Statement, Value},
+    sea_orm::{ConnectionTrait, Value},
 };
 
 /// What every operation of the accounts is asked with. Amounts are minor units.
@@ -95,16 +96,13 @@ pub(crate) type Model = BTreeMap<u32, (i64, i64)>;
 
 async fn in_database(tx: &Transaction, request: &Amount, change: &Change) -> Outcome<bool> {
     let values: [Value; 2] = [request.amount.into(), request.account.into()];
-    let done = tx.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, change.sql, values)).await?;
+    let done = tx.execute_raw(statement(tx.get_database_backend(), change.sql, &values)).await?;
     Ok(done.rows_affected() == 1)
 }
 
 async fn balance_in_database(tx: &Transaction, account: u32) -> Outcome<Balance> {
-    let select = Statement::from_sql_and_values(
-        DbBackend::Sqlite,
-        "SELECT available FROM accounts WHERE id = $1",
-        [account.into()],
-    );
+    let sql = "SELECT available FROM accounts WHERE id = $1";
+    let select = statement(tx.get_database_backend(), sql, &[account.into()]);
     match tx.query_one_raw(select).await? {
         Some(row) => Ok(Balance { available: row.try_get_by_index(0)? }),
         None => refuse("no_account", "there is no such account")?,
@@ -203,18 +201,19 @@ handlers!(Memory<Model>, MemoryTx<Model>, in_model, balance_in_model);
 /// Account 1 has this much at first.
 pub(crate) const FIRST: i64 = 100;
 
-pub(crate) struct OnSqlite {
+pub(crate) struct OnDatabase {
     pub(crate) service: Service<Accounts>,
     pub(crate) clock: TestClock,
-    pub(crate) dir: Arc<tempfile::TempDir>,
+    pub(crate) url: String,
+    pub(crate) place: Place,
 }
 
-pub(crate) async fn on_sqlite() -> OnSqlite {
-    let dir = Arc::new(tempfile::tempdir().unwrap());
-    let database = SeaOrm::sqlite(&dir.path().join("accounts.db")).await.unwrap();
-    let tables = "CREATE TABLE accounts (id INTEGER PRIMARY KEY, available INTEGER NOT NULL, held INTEGER NOT NULL)";
-    database.writer().execute_unprepared(tables).await.unwrap();
-    database.writer().execute_unprepared(&format!("INSERT INTO accounts VALUES (1, {FIRST}, 0)")).await.unwrap();
+pub(crate) async fn on(place: &Place) -> OnDatabase {
+    let url = place.url();
+    let database = SeaOrm::open(&url).await.unwrap();
+    run(&database, "CREATE TABLE accounts (id BIGINT PRIMARY KEY, available BIGINT NOT NULL, held BIGINT NOT NULL)")
+        .await;
+    run(&database, &format!("INSERT INTO accounts VALUES (1, {FIRST}, 0)")).await;
     let clock = TestClock::default();
     let service = Service::builder("accounts", database, Accounts)
         .clock(clock.clone())
@@ -224,7 +223,11 @@ pub(crate) async fn on_sqlite() -> OnSqlite {
         .read::<Look>()
         .build()
         .unwrap();
-    OnSqlite { service, clock, dir }
+    OnDatabase { service, clock, url, place: place.clone() }
+}
+
+pub(crate) async fn on_sqlite() -> OnDatabase {
+    on(&Place::folder()).await
 }
 
 pub(crate) struct OnMemory {
@@ -245,8 +248,9 @@ pub(crate) fn on_memory() -> OnMemory {
     OnMemory { service, clock }
 }
 
-pub(crate) async fn seen_on_sqlite(database: &SeaOrm) -> String {
-    let select = Statement::from_string(DbBackend::Sqlite, "SELECT available, held FROM accounts WHERE id = 1");
+pub(crate) async fn seen(database: &SeaOrm) -> String {
+    let sql = "SELECT available, held FROM accounts WHERE id = 1";
+    let select = statement(database.reader().get_database_backend(), sql, &[]);
     let row = database.reader().query_one_raw(select).await.unwrap().unwrap();
     let (available, held): (i64, i64) = (row.try_get_by_index(0).unwrap(), row.try_get_by_index(1).unwrap());
     format!("available {available}, held {held}")
@@ -256,14 +260,14 @@ pub(crate) async fn seen_in_memory(database: &Memory<Model>) -> String {
     database.look(|model| format!("available {}, held {}", model[&1].0, model[&1].1)).await
 }
 
-pub(crate) async fn subject_on_sqlite() -> Subject {
-    let OnSqlite { service, dir, .. } = on_sqlite().await;
+pub(crate) async fn subject_on(place: &Place) -> Subject {
+    let OnDatabase { service, place, .. } = on(place).await;
     let database = service.database().clone();
     let observe = move || {
         let database = database.clone();
-        async move { seen_on_sqlite(&database).await }
+        async move { seen(&database).await }
     };
-    Subject::new(service, observe).keeping(dir)
+    Subject::new(service, observe).keeping(place)
 }
 
 pub(crate) async fn subject_in_memory() -> Subject {

@@ -1,5 +1,6 @@
 //! Events: there if, and only if, the change is; each version once, in the order of their numbers, found by subject, time and page.
 
+use crate::places::Place;
 use std::{collections::BTreeMap, future::Future, task::Poll};
 use tercet_core::Millis;
 use tercet_participant::{
@@ -73,8 +74,9 @@ async fn check<D: Database>(database: D) {
 async fn an_event_is_there_if_and_only_if_its_change_is() {
     check(Memory::new(())).await;
     check(SeaOrm::sqlite_in_memory().await.unwrap()).await;
-    let folder = tempfile::tempdir().unwrap();
-    check(SeaOrm::sqlite(&folder.path().join("events.db")).await.unwrap()).await;
+    for place in [Place::folder(), Place::postgres(), Place::mariadb()] {
+        check(place.database().await).await;
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Crashes, lost commits and conflicts: whatever befalls a commit, asking again leads to the same end.
 
-use crate::accounts::{Amount, Hold, Model, OnMemory, on_memory, on_sqlite, seen_in_memory, seen_on_sqlite};
+use crate::accounts::{Amount, Hold, Model, OnMemory, on_memory, on_sqlite, seen, seen_in_memory};
 use std::{
     future::Future,
     sync::{
@@ -103,7 +103,7 @@ async fn a_call_that_is_dropped_half_way_is_finished_on_sqlite_and_rolled_back_i
     drop(sqlite.service.call(hold(30).execute()));
     let done = sqlite.service.call(hold(30).attempt(2).execute()).await;
     assert_eq!(done.as_str(), "done");
-    assert_eq!(seen_on_sqlite(sqlite.service.database()).await, "available 70, held 30");
+    assert_eq!(seen(sqlite.service.database()).await, "available 70, held 30");
     let OnMemory { service, .. } = on_memory();
     let open = service.database().begin(Access::Write).await.unwrap();
     assert_eq!(at_once(service.call(hold(30).execute())), None, "it waits for its turn, and is dropped");

@@ -1,8 +1,7 @@
 //! What goes wrong inside a participant never looks done, and what was done never looks undone.
 
 use crate::accounts::{
-    Accounts, Amount, Credit, Hold, Look, Model, STUBBORN, UNLUCKY, on_memory, on_sqlite, seen_in_memory,
-    seen_on_sqlite,
+    Accounts, Amount, Credit, Hold, Look, Model, STUBBORN, UNLUCKY, on_memory, on_sqlite, seen, seen_in_memory,
 };
 use tercet_core::{Answer, Participant, Payload};
 use tercet_participant::{
@@ -28,7 +27,7 @@ async fn b10_a_panicking_confirm_or_cancel_is_rolled_back_and_asked_again() {
         let other = service.call(calls::<Credit>(1).saga(2).execute()).await;
         assert_eq!(other.as_str(), "done", "the participant goes on");
     }
-    assert_eq!(seen_on_sqlite(sqlite.service.database()).await, "available 88, held 13");
+    assert_eq!(seen(sqlite.service.database()).await, "available 88, held 13");
     assert_eq!(seen_in_memory(memory.service.database()).await, "available 88, held 13");
 }
 
@@ -44,7 +43,7 @@ async fn b10_a_refused_cancel_is_rolled_back_and_never_stored_as_done() {
         }
         assert_eq!(service.call(stubborn.confirm()).await.as_str(), "done", "it was still held");
     }
-    assert_eq!(seen_on_sqlite(sqlite.service.database()).await, "available 83, held 0");
+    assert_eq!(seen(sqlite.service.database()).await, "available 83, held 0");
     assert_eq!(seen_in_memory(memory.service.database()).await, "available 83, held 0");
 }
 
@@ -100,7 +99,7 @@ async fn a_database_error_in_a_handler_is_not_now_and_leaves_no_row() {
     assert!(matches!(&answer, Answer::Retry { reason, .. } if reason.contains("no such table")), "{answer:?}");
     writer.execute_unprepared("ALTER TABLE elsewhere RENAME TO accounts").await.unwrap();
     assert_eq!(sqlite.service.call(calls::<Hold>(30).execute()).await.as_str(), "done");
-    assert_eq!(seen_on_sqlite(sqlite.service.database()).await, "available 70, held 30");
+    assert_eq!(seen(sqlite.service.database()).await, "available 70, held 30");
 }
 
 #[tokio::test]

@@ -15,4 +15,8 @@ mod outbox;
 #[cfg(test)]
 mod pivots;
 #[cfg(test)]
+mod places;
+#[cfg(test)]
 mod remotes;
+#[cfg(test)]
+mod servers;

@@ -1,6 +1,6 @@
 //! The outbox: what is queued leaves if its transaction commits, at least once, and is deleted only when it was acknowledged.
 
-use crate::accounts::{Amount, Balance, Hold, PENDING, on_memory, on_sqlite, seen_on_sqlite};
+use crate::accounts::{Amount, Balance, Hold, PENDING, on_memory, on_sqlite, seen};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -147,7 +147,7 @@ async fn a_pending_hold_is_completed_with_its_row_and_confirmed() {
     let pending = service.call(hold.execute()).await;
     assert_eq!(pending, Answer::Pending(Payload::of("step is asked for approval").unwrap()));
     assert_eq!(service.call(hold.execute()).await, pending);
-    assert_eq!(seen_on_sqlite(database).await, "available 89, held 11", "what a pending handler wrote is kept");
+    assert_eq!(seen(database).await, "available 89, held 11", "what a pending handler wrote is kept");
     let ticket = Ticket::of(&hold.execute());
     let complete = async |verdict: Result<Balance, Refusal>| {
         let tx = database.begin(Access::Write).await.unwrap();
@@ -162,7 +162,7 @@ async fn a_pending_hold_is_completed_with_its_row_and_confirmed() {
     let told = inbox.taken.lock().unwrap().keys().next().cloned().unwrap();
     assert_eq!(told, format!("step {} Done({{\"available\":89}})", Phase::Try));
     assert_eq!(service.call(hold.confirm()).await.as_str(), "done");
-    assert_eq!(seen_on_sqlite(database).await, "available 89, held 0");
+    assert_eq!(seen(database).await, "available 89, held 0");
 }
 
 #[tokio::test]

@@ -1,15 +1,19 @@
 //! The SDK's own tables in a participant's database, with their version in a row, so that a later version can migrate them.
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     sea_query::{ColumnDef, Index, IndexCreateStatement, OnConflict, Query, Table, TableCreateStatement},
 };
+use std::time::Duration;
+use tercet_database::{AloneError, Exact, alone};
 
 pub(super) const BARRIER: &str = "tercet_barrier";
 pub(super) const OUTBOX: &str = "tercet_outbox";
 pub(super) const EVENTS: &str = "tercet_events";
 const VERSION: &str = "tercet_participant";
+
+/// How long to wait for another process that makes the tables.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The version of the SDK's tables that this code reads and writes: 2 has the events. Version 1 would change rows without
 /// publishing it, so it is kept from tables of version 2.
@@ -21,6 +25,9 @@ pub enum SchemaError {
     /// The database failed.
     #[error("failed to make the participant's tables: {0}")]
     Database(#[from] DbErr),
+    /// Another process kept its hand on them for too long, or the database failed.
+    #[error("failed to make the participant's tables: {0}")]
+    Alone(#[from] AloneError),
     /// A newer program wrote them.
     #[error(
         "the participant's tables have version {found}, this program knows version {SCHEMA_VERSION}: use the newer program, it has \
@@ -37,23 +44,34 @@ pub enum SchemaError {
 /// # Errors
 /// When the database fails, or the tables belong to a newer version: nothing was changed then.
 pub async fn ensure_tables(database: &DatabaseConnection) -> Result<(), SchemaError> {
-    let sqlite = database.get_database_backend() == DbBackend::Sqlite;
-    let mode = sqlite.then_some(SqliteTransactionMode::Immediate);
-    let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
-    let tx = database.begin_with_options(options).await?;
-    create(&tx).await?;
+    let alone = alone(database, VERSION, PATIENCE, || {
+        tracing::info!("another process is making this participant's tables: waiting for it");
+    });
+    let alone = alone.await?;
+    match bring_up(alone.tx()).await {
+        Ok(()) => Ok(alone.commit().await?),
+        Err(error) => {
+            alone.rollback().await?;
+            Err(error)
+        }
+    }
+}
+
+/// Where a change of the schema commits by itself (MariaDB, MySQL), each of these may be found done.
+async fn bring_up(tx: &DatabaseTransaction) -> Result<(), SchemaError> {
+    create_version(tx).await?;
     let select = Query::select().column("version").from(VERSION).to_owned();
     let found = tx.query_one(&select).await?.map(|row| row.try_get_by_index::<i32>(0)).transpose()?;
     if let Some(found) = found.filter(|&found| found > SCHEMA_VERSION) {
-        tx.rollback().await?;
         return Err(SchemaError::Newer { found });
     }
+    create(tx).await?;
     let raise = Query::update().table(VERSION).value("version", SCHEMA_VERSION).to_owned();
     tx.execute(&raise).await?;
-    Ok(tx.commit().await?)
+    Ok(())
 }
 
-async fn create(tx: &DatabaseTransaction) -> Result<(), DbErr> {
+async fn create_version(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     let version = Table::create()
         .table(VERSION)
         .if_not_exists()
@@ -68,13 +86,18 @@ async fn create(tx: &DatabaseTransaction) -> Result<(), DbErr> {
         .on_conflict(OnConflict::column("only").do_nothing_on(["only"]).to_owned())
         .to_owned();
     tx.execute(&insert).await?;
-    tx.execute(&barrier(tx.get_database_backend())).await?;
-    if tx.get_database_backend() != DbBackend::MySql {
+    Ok(())
+}
+
+async fn create(tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    let (backend, exact) = (tx.get_database_backend(), Exact::of(tx).await?);
+    tx.execute(exact.table(&mut barrier(backend))).await?;
+    if backend != DbBackend::MySql {
         let ages = ages().if_not_exists().table(BARRIER).to_owned();
         tx.execute(&ages).await?;
     }
-    tx.execute(&outbox(tx.get_database_backend())).await?;
-    tx.execute(&events(tx.get_database_backend())).await?;
+    tx.execute(exact.table(&mut outbox(backend))).await?;
+    tx.execute(exact.table(&mut events(backend))).await?;
     Ok(())
 }
 
@@ -93,18 +116,16 @@ fn json(name: &'static str, backend: DbBackend) -> ColumnDef {
 }
 
 fn barrier(backend: DbBackend) -> TableCreateStatement {
-    let mut step = ColumnDef::new("step").string_len(255).not_null().to_owned();
     let mut table = Table::create();
     if backend == DbBackend::MySql {
-        // There a text compares without regard to case, and an index cannot be made `if not exists`.
-        step.extra("CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
+        // There an index cannot be made `if not exists`.
         table.index(&mut ages());
     }
     table
         .table(BARRIER)
         .if_not_exists()
         .col(ColumnDef::new("saga").binary_len(16).not_null())
-        .col(step)
+        .col(ColumnDef::new("step").string_len(255).not_null())
         .col(ColumnDef::new("state").string_len(16).not_null())
         .col(ColumnDef::new("ages_from").big_integer().null())
         .col(json("body", backend).not_null())
@@ -123,15 +144,11 @@ fn outbox(backend: DbBackend) -> TableCreateStatement {
 }
 
 fn events(backend: DbBackend) -> TableCreateStatement {
-    let mut subject = ColumnDef::new("subject").string_len(255).not_null().to_owned();
-    if backend == DbBackend::MySql {
-        subject.extra("CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
-    }
     Table::create()
         .table(EVENTS)
         .if_not_exists()
         .col(ColumnDef::new("number").big_integer().not_null().auto_increment().primary_key())
-        .col(subject)
+        .col(ColumnDef::new("subject").string_len(255).not_null())
         .col(ColumnDef::new("version").big_integer().not_null())
         .col(ColumnDef::new("kind").string_len(64).not_null())
         .col(ColumnDef::new("at_ms").big_integer().not_null())
