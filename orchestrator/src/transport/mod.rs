@@ -1,8 +1,12 @@
 //! The transport: how a call reaches its participant and how its answer comes back.
 
 mod in_process;
+#[cfg(feature = "nats")]
+mod nats;
 
 pub use in_process::InProcess;
+#[cfg(feature = "nats")]
+pub use nats::{Discovered, Nats, Operation};
 
 use std::{future::Future, pin::Pin};
 use tercet_core::{Answer, Call};
@@ -26,6 +30,9 @@ pub enum CallError {
         /// What was to be asked.
         contract: String,
     },
+    /// It could not be sent: there is no connection, say. Spends no attempt.
+    #[error("{0}")]
+    Unsent(String),
     /// It may have arrived; no answer that could be read came back.
     #[error("{0}")]
     Silent(String),

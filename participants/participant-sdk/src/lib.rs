@@ -95,7 +95,7 @@
 //!
 //! # What is not here
 //!
-//! No transport: a [`Service`] is a [`tercet_core::Participant`], whatever carries its calls. No clock but [`Clock`], which
+//! No transport of its own but NATS (feature `nats`): a [`Service`] is a [`tercet_core::Participant`], whatever carries its calls. No clock but [`Clock`], which
 //! dates rows; what is safe never leans on it. No timer: a participant never lets a try lapse by itself.
 
 pub mod barrier;
@@ -103,6 +103,8 @@ mod clock;
 pub mod conformance;
 pub mod database;
 mod handlers;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod outbox;
 mod outcome;
 mod service;

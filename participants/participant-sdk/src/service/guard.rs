@@ -21,10 +21,10 @@ const COMMITS: u32 = 3;
 
 /// A handler panicked; what it said.
 #[derive(Debug)]
-pub(super) struct Panicked(pub(super) String);
+pub(crate) struct Panicked(pub(crate) String);
 
 /// Runs `work`; a panic in it ends it, and nothing else.
-pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut work = pin!(work);
     std::future::poll_fn(move |cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::as_mut(&mut work).poll(cx)));

@@ -9,6 +9,8 @@ mod once;
 mod remote;
 
 pub use build::{BuildError, Builder};
+#[cfg(feature = "nats")]
+pub(crate) use guard::{Panicked, caught};
 
 use crate::{
     barrier::is_expired,
@@ -148,7 +150,7 @@ impl<S: Send + Sync + 'static, D: Database> Desk<S, D> {
 }
 
 /// The answer, or in place of a reply that no transport would carry a small one that says so. What was done is still *done*.
-fn fitting(answer: Answer, limit: usize) -> Answer {
+pub(crate) fn fitting(answer: Answer, limit: usize) -> Answer {
     match answer {
         Answer::Done(reply) if reply.bytes() > limit => {
             tracing::error!(reply.bytes = reply.bytes(), limit.bytes = limit, "a reply is too large to be sent");

@@ -10,6 +10,8 @@ mod events;
 mod faults;
 #[cfg(test)]
 mod honesty;
+#[cfg(all(test, feature = "nats"))]
+mod nats;
 #[cfg(test)]
 mod outbox;
 #[cfg(test)]

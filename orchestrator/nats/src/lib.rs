@@ -1,0 +1,11 @@
+//! What both sides of Tercet share over NATS: [settings](Settings), [connecting](connect), and the [protocol].
+//!
+//! Nothing here keeps a call: the orchestrator's journal makes it durable, the participant's barrier makes a repetition harmless.
+
+mod connect;
+pub mod protocol;
+mod settings;
+
+pub use async_nats;
+pub use connect::{ConnectError, Patience, connect};
+pub use settings::{Login, Settings, Tls, UrlError, urls};

@@ -1,0 +1,115 @@
+//! Where the servers are, who one is there, and how the connection is sealed.
+
+use async_nats::ServerAddr;
+use percent_encoding::percent_decode_str;
+use std::{fmt, path::PathBuf};
+
+/// How to reach a NATS cluster.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// Servers, any of which is as good as the others.
+    pub servers: Vec<ServerAddr>,
+    /// Who one is there.
+    pub login: Login,
+    /// How the connection is sealed.
+    pub tls: Tls,
+}
+
+/// URLs may hold passwords.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Settings");
+        shown.field("servers", &self.shown()).field("login", &self.login()).field("tls", &self.tls).finish()
+    }
+}
+
+/// Who one is at a server. What is secret in it is never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Login {
+    /// Nobody in particular, or whom the URL names.
+    #[default]
+    Anonymous,
+    /// A user with a password.
+    User {
+        /// The name.
+        name: String,
+        /// The password.
+        password: String,
+    },
+    /// Whoever shows this token.
+    Token(String),
+    /// The owner of an nkey, by its seed.
+    Nkey(String),
+    /// The user in a credentials file: a JWT and an nkey's seed.
+    Credentials(PathBuf),
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("Anonymous"),
+            Self::User { name, .. } => f.debug_struct("User").field("name", name).finish_non_exhaustive(),
+            Self::Token(_) => f.write_str("Token([secret])"),
+            Self::Nkey(_) => f.write_str("Nkey([secret])"),
+            Self::Credentials(path) => f.debug_tuple("Credentials").field(path).finish(),
+        }
+    }
+}
+
+/// How a connection is sealed. A URL that begins with `tls://` asks for it; files are PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The authorities that servers are vouched for by, beside the system's.
+    pub authorities: Option<PathBuf>,
+    /// This client's own certificate and its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// What is no list of servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a list of NATS servers: it reads like `nats://host:4222`, or several of these with commas between them")]
+pub struct UrlError;
+
+/// The servers in a text like `nats://one:4222,nats://two:4222`. A user and a password may stand in them, and are not shown.
+///
+/// # Errors
+/// When it is not such a text; the error does not repeat it, since a password may stand in it.
+pub fn urls(text: &str) -> Result<Vec<ServerAddr>, UrlError> {
+    let server = |one: &str| {
+        let known = ["nats://", "tls://"].iter().any(|scheme| one.starts_with(scheme)) || !one.contains("://");
+        let server: ServerAddr = one.parse().map_err(|_| UrlError)?;
+        (known && !one.is_empty() && !server.host().is_empty()).then_some(server).ok_or(UrlError)
+    };
+    text.split(',').map(str::trim).map(server).collect()
+}
+
+impl Settings {
+    /// Those servers, with nothing to show there.
+    ///
+    /// # Errors
+    /// See [`urls`].
+    pub fn of(text: &str) -> Result<Self, UrlError> {
+        Ok(Self { servers: urls(text)?, ..Self::default() })
+    }
+
+    /// Who one is: as it is set, or as the first URL that names somebody says. A name alone is a token.
+    pub(crate) fn login(&self) -> Login {
+        if self.login != Login::Anonymous {
+            return self.login.clone();
+        }
+        let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let named = self.servers.iter().find_map(|server| Some((server.username()?, server.password())));
+        match named {
+            Some((name, Some(password))) => Login::User { name: plain(name), password: plain(password) },
+            Some((token, None)) => Login::Token(plain(token)),
+            None => Login::Anonymous,
+        }
+    }
+
+    /// The servers as they may be shown: host and port, and no user.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let each = self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port()));
+        each.collect::<Vec<_>>().join(", ")
+    }
+}
