@@ -2,11 +2,13 @@
 
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction,
-    DbErr, EntityTrait, IntoActiveModel, Schema, SqliteTransactionMode, TransactionOptions, TransactionTrait,
-    TryInsertResult, UpdateMany,
-    sea_query::{Expr, ExprTrait, SimpleExpr},
+    DbBackend, DbErr, EntityTrait, IntoActiveModel, Schema, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait, TryInsertResult, UpdateMany,
+    sea_query::{Expr, ExprTrait, IndexCreateStatement, SimpleExpr},
 };
-use std::path::Path;
+use std::time::Duration;
+use tercet_database::{DatabaseUrl, Exact, Meaning, Pool, meaning};
+use tercet_participant::database::OpenError as DatabaseError;
 
 /// Declares a table of a participant: a module, private by default, with SeaORM's `Entity`, `Model`, `ActiveModel` and `Column`.
 macro_rules! table {
@@ -59,17 +61,22 @@ macro_rules! states {
 }
 pub(crate) use states;
 
-/// Opens a SQLite file, made when it is not there. One connection: writers queue in the pool, first come first served,
-/// instead of polling for SQLite's lock.
+/// Connections of the channel to its database, where that is a server's.
+const POOL: Pool = Pool { connections: 8, wait: Duration::from_secs(5) };
+
+/// Opens the database of that URL, which is no participant's. A SQLite file is made when it is not there, and has one connection:
+/// writers queue in the pool, first come first served, instead of polling for SQLite's lock.
 ///
 /// # Errors
-/// When the file cannot be opened or made.
-pub async fn open(file: &Path) -> Result<DatabaseConnection, DbErr> {
+/// When it cannot be opened or made.
+pub async fn open(url: &str) -> Result<DatabaseConnection, DatabaseError> {
+    let url: DatabaseUrl = url.parse()?;
+    let Some(file) = url.file() else { return Ok(tercet_database::connect(&url, POOL).await?) };
     let mut options = ConnectOptions::new(format!("sqlite://{}?mode=rwc", file.display()));
     options.max_connections(1).sqlx_logging(false);
-    let db = Database::connect(options).await?;
+    let db = Database::connect(options).await.map_err(DatabaseError::Connect)?;
     for pragma in ["PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA busy_timeout=10000"] {
-        db.execute_unprepared(pragma).await?;
+        db.execute_unprepared(pragma).await.map_err(DatabaseError::Connect)?;
     }
     Ok(db)
 }
@@ -86,11 +93,28 @@ pub(crate) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction
 /// Makes the table of `entity`, and its indexes, if it is not there.
 pub(crate) async fn create<E: EntityTrait>(db: &impl ConnectionTrait, entity: E) -> Result<(), DbErr> {
     let schema = Schema::new(db.get_database_backend());
-    db.execute(schema.create_table_from_entity(entity).if_not_exists()).await?;
+    let exact = Exact::of(db).await?;
+    db.execute(exact.table(&mut schema.create_table_from_entity(entity)).if_not_exists()).await?;
     for index in schema.create_index_from_entity(entity) {
-        db.execute(index.to_owned().if_not_exists()).await?;
+        create_index(db, index).await?;
     }
     Ok(())
+}
+
+/// MySQL's number for *there is an index of that name*: it has no `if not exists`.
+const INDEX_THERE: &str = "1061";
+
+/// Makes an index if it is not there.
+pub(crate) async fn create_index(db: &impl ConnectionTrait, mut index: IndexCreateStatement) -> Result<(), DbErr> {
+    if db.get_database_backend() != DbBackend::MySql {
+        index.if_not_exists();
+    }
+    match db.execute(&index).await {
+        Err(error) if db.get_database_backend() == DbBackend::MySql && error.to_string().contains(INDEX_THERE) => {
+            Ok(())
+        }
+        done => done.map(drop),
+    }
 }
 
 /// A change of one column.
@@ -118,12 +142,21 @@ impl<E: EntityTrait> Changing<E::Column> for UpdateMany<E> {
 }
 
 /// Inserts a row unless one with its key is there. Says whether it did.
+///
+/// MariaDB and MySQL count a row that was there as one, too; but a row that is refused there leaves its transaction as it was.
 pub(crate) async fn insert_new<M, A, E>(db: &impl ConnectionTrait, row: M) -> Result<bool, DbErr>
 where
     M: IntoActiveModel<A>,
     A: ActiveModelTrait<Entity = E> + sea_orm::ActiveModelBehavior + Send,
     E: EntityTrait,
 {
-    let tried = E::insert(row.into_active_model()).on_conflict_do_nothing().exec_without_returning(db).await?;
+    let insert = E::insert(row.into_active_model());
+    if db.get_database_backend() == DbBackend::MySql {
+        return match insert.exec_without_returning(db).await {
+            Err(error) if meaning(&error) == Meaning::Taken => Ok(false),
+            done => done.map(|_| true),
+        };
+    }
+    let tried = insert.on_conflict_do_nothing().exec_without_returning(db).await?;
     Ok(matches!(tried, TryInsertResult::Inserted(n) if n > 0))
 }

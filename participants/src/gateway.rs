@@ -189,9 +189,11 @@ table! {
         amount: i64,
         state: Sent,
         channel_transaction: Option<String>,
+        #[sea_orm(column_type = "Text")]
         failure: Option<String>,
         attempts: i64,
         contract: Contract,
+        #[sea_orm(column_type = "Text")]
         ticket: String,
     }
 }
@@ -204,6 +206,7 @@ table! {
         #[sea_orm(primary_key, auto_increment = false)]
         outcome: String,
         refund_id: String,
+        #[sea_orm(column_type = "Text")]
         body: String,
         received_at_ms: i64,
         copies: i64,

@@ -184,6 +184,7 @@ table! {
         user_id: String,
         order_id: Option<String>,
         topic: String,
+        #[sea_orm(column_type = "Text")]
         text: String,
     }
 }

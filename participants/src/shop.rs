@@ -72,14 +72,19 @@ impl Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A participant's database.
-    #[error("{source} (`{file}`: mend it, or move it away, or open the shop in another directory)")]
+    #[error("{source} (the database of `{name}`: mend it, or move it away, or open the shop elsewhere)")]
     Database {
-        /// The file in the shop's directory.
-        file: &'static str,
+        /// Whose.
+        name: &'static str,
         /// What is wrong with it.
         source: DatabaseError,
     },
-    /// A participant's tables, or the channel's database.
+    /// The URL names one database for all.
+    #[error(
+        "failed to open the shop: each participant has a database of its own, so its URL must have `{{participant}}` in it"
+    )]
+    Shared,
+    /// A participant's tables.
     #[error("failed to prepare the shop's tables: {0}")]
     Tables(#[from] DbErr),
     /// The transaction in which they are made.
@@ -134,13 +139,16 @@ pub(crate) struct Databases {
     pub(crate) gateway: SeaOrm,
 }
 
+/// Stands in a URL for the name of who has the database.
+const NAME: &str = "{participant}";
+
 /// A participant's database with its tables, all made in one transaction.
 macro_rules! opened {
-    ($dir:expr, $participant:ident) => {
+    ($url:expr, $participant:ident) => {
         async {
-            let file = concat!(stringify!($participant), ".db");
-            let opened = SeaOrm::sqlite(&$dir.join(file)).await;
-            let db = opened.map_err(|source| OpenError::Database { file, source })?;
+            let name = stringify!($participant);
+            let opened = SeaOrm::open(&$url.replace(NAME, name)).await;
+            let db = opened.map_err(|source| OpenError::Database { name, source })?;
             let tx = db.begin(Access::Write).await?;
             $participant::ensure_schema(&tx).await?;
             Tx::commit(tx).await?;
@@ -150,18 +158,18 @@ macro_rules! opened {
 }
 
 impl Databases {
-    async fn open(dir: &Path) -> Result<Self, OpenError> {
+    async fn open(url: &str) -> Result<Self, OpenError> {
         let (catalog, orders, inventory, points, coupons, red_packets, warehouse, push, payments, gateway) = tokio::try_join!(
-            opened!(dir, catalog),
-            opened!(dir, orders),
-            opened!(dir, inventory),
-            opened!(dir, points),
-            opened!(dir, coupons),
-            opened!(dir, red_packets),
-            opened!(dir, warehouse),
-            opened!(dir, push),
-            opened!(dir, payments),
-            opened!(dir, gateway),
+            opened!(url, catalog),
+            opened!(url, orders),
+            opened!(url, inventory),
+            opened!(url, points),
+            opened!(url, coupons),
+            opened!(url, red_packets),
+            opened!(url, warehouse),
+            opened!(url, push),
+            opened!(url, payments),
+            opened!(url, gateway),
         )?;
         Ok(Self { catalog, orders, inventory, points, coupons, red_packets, warehouse, push, payments, gateway })
     }
@@ -219,14 +227,27 @@ impl<I: Ingress> Relays<I> {
 }
 
 impl Shop {
-    /// Opens the shop in `dir`; files and tables that are not there are made.
+    /// Opens the shop in `dir`, on SQLite; files and tables that are not there are made.
     ///
     /// # Errors
     /// When a database cannot be opened or made.
     pub async fn open(dir: &Path, settings: Settings) -> Result<Self, OpenError> {
-        let databases = Box::pin(Databases::open(dir)).await?;
+        Self::open_at(&format!("sqlite:{}/{NAME}.db", dir.display()), settings).await
+    }
+
+    /// Opens the shop on the databases of that URL, in which `{participant}` stands for the name of each: one database for each of
+    /// them, as in `postgres://me:secret@host/shop_{participant}`, and one for the `channel`. Tables that are not there are made.
+    ///
+    /// # Errors
+    /// When a database cannot be opened.
+    pub async fn open_at(url: &str, settings: Settings) -> Result<Self, OpenError> {
+        if !url.contains(NAME) {
+            return Err(OpenError::Shared);
+        }
+        let databases = Box::pin(Databases::open(url)).await?;
         let Settings { behaviours, charges, closes, clock, patience, minor_per_point } = settings;
-        let book = db::open(&dir.join("channel.db")).await?;
+        let book = db::open(&url.replace(NAME, "channel")).await;
+        let book = book.map_err(|source| OpenError::Database { name: "channel", source })?;
         let settings = ChannelSettings { behaviours, charges, closes, clock: clock.clone() };
         let channel = Arc::new(Channel::new(book, settings).await?);
         let kept = Arc::new(Notify::new());

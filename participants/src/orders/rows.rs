@@ -2,7 +2,7 @@
 
 use super::{Awaiting, OrderState, events};
 use crate::{
-    db::{Change, Changing, create, insert_new, plus, table, to},
+    db::{Change, Changing, create, create_index, insert_new, plus, table, to},
     ids::{ClaimId, ClientKey, OrderId, PaymentId, Sku, UserId},
     money::{Minor, Money},
     refusals::missing,
@@ -20,7 +20,9 @@ table! {
         id: String,
         user_id: String,
         payment_id: Option<String>,
+        #[sea_orm(column_type = "Text")]
         address: Option<String>,
+        #[sea_orm(column_type = "Text")]
         invoice_title: Option<String>,
         currency: String,
         goods_total: i64,
@@ -125,11 +127,11 @@ pub async fn ensure_schema(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     create(db, order::Entity).await?;
     for (name, columns) in WAYS {
         let mut index = Index::create();
-        index.name(name).if_not_exists().table(order::Entity);
+        index.name(name).table(order::Entity);
         for column in columns {
             index.col(*column);
         }
-        db.execute(&index).await?;
+        create_index(db, index).await?;
     }
     create(db, line::Entity).await?;
     create(db, natural::Entity).await?;

@@ -26,8 +26,11 @@ table! {
         received: i64,
         refunded: i64,
         reserved: i64,
+        #[sea_orm(column_type = "Text")]
         failure: Option<String>,
+        #[sea_orm(column_type = "Text")]
         ticket: Option<String>,
+        #[sea_orm(column_type = "Text")]
         attention: Option<String>,
     }
 }
@@ -53,6 +56,7 @@ table! {
         payment_id: String,
         amount: i64,
         state: RefundState,
+        #[sea_orm(column_type = "Text")]
         reason: String,
         saga: String,
         channel_transaction: Option<String>,
@@ -80,6 +84,7 @@ table! {
         channel_transaction: String,
         #[sea_orm(primary_key, auto_increment = false)]
         outcome: String,
+        #[sea_orm(column_type = "Text")]
         body: String,
         received_at_ms: i64,
         copies: i64,

@@ -15,6 +15,7 @@ mod payments;
 mod placing;
 mod pricing;
 mod requests;
+mod servers;
 mod shop;
 mod spending;
 
@@ -45,16 +46,19 @@ pub(crate) async fn bench(behaviour: Behaviour) -> Bench {
 pub(crate) async fn bench_with(behaviour: Behaviour, closes: bool) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(HandClock::new(at()));
-    let settings = Settings {
+    let shop = Box::pin(Shop::open(dir.path(), settings(behaviour, closes, &clock))).await.unwrap();
+    Bench { shop, clock, _dir: dir }
+}
+
+fn settings(behaviour: Behaviour, closes: bool, clock: &Arc<HandClock>) -> Settings {
+    Settings {
         behaviours: Behaviours::always(behaviour),
         charges: Charges::always(Charging::new(Buyer::Waits)),
         closes,
         clock: clock.clone(),
         patience: Duration::from_secs(60),
         minor_per_point: 1,
-    };
-    let shop = Box::pin(Shop::open(dir.path(), settings)).await.unwrap();
-    Bench { shop, clock, _dir: dir }
+    }
 }
 
 /// An id that is known to be one.
