@@ -11,7 +11,7 @@ use crate::{
     gateway::{self, Gateway, GatewayLedger, Refund, RefundWithoutClose},
     inventory::{self, Inventory, PutBack, Reserve, StockLedger},
     money::{Currency, Money},
-    orders::{self, AwaitShipment, FindOrders, NotePayment, OrderLedger, Orders, Place, RefundOrder},
+    orders::{self, AwaitShipment, FindGivenUp, FindOrders, NotePayment, OrderLedger, Orders, Place, RefundOrder},
     payments::{self, BookRefunded, Charge, HoldRefund, PaymentLedger, Payments, Record},
     points::{self, GrantPoints, PointLedger, Points, SpendPoints, TakePointsBack, WorthOfPoints},
     push::{self, Push},
@@ -384,6 +384,7 @@ fn participants(
                 .retriable::<NotePayment>()
                 .tcc::<RefundOrder>()
                 .retriable::<AwaitShipment>()
+                .read::<FindGivenUp>()
                 .read::<FindOrders>()
                 .clock(tick())
                 .build()?,

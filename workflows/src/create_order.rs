@@ -11,7 +11,7 @@ use tercet_core::{Confirmed, Definition, Handle, Refusal, Saga, Scope, Trying};
 use tercet_shop::{
     catalog::{self, Goods, Wanted},
     coupons::{self, OneCoupon},
-    ids::{ClientKey, UserId, VoucherId},
+    ids::{ClientKey, OrderId, UserId, VoucherId},
     inventory,
     lines::{Line, OrderLines},
     money::{Minor, Money},
@@ -113,13 +113,21 @@ pub fn create_order() -> Definition<OrderRequest, Placed> {
         then.retriable("tell_paid", push::Notify).request(order, |o| push::order_paid(o.user, o.order, o.amount));
     });
     saga.on_cancelled(|then| {
+        // Its try may have been done though nobody heard of it, and by now it is undone: the orders know.
+        let unheard = then.when(
+            "unheard",
+            order.if_done(),
+            |o| o.is_none(),
+            |then| then.read("given_up", orders::FindGivenUp).request(request, |_| ()),
+        );
         // Nothing placed, nothing told: also where the order was a duplicate, whose buyer has the first one.
         then.when(
             "was_placed",
-            order.if_done(),
-            |o| o.is_some(),
+            (order.if_done(), unheard),
+            |given_up| placed_by(given_up).is_some(),
             |then| {
-                then.retriable("tell_cancelled", push::Notify).try_request(order.if_done(), cancelled);
+                then.retriable("tell_cancelled", push::Notify)
+                    .try_request((request, order.if_done(), unheard), cancelled);
             },
         );
     });
@@ -207,7 +215,13 @@ fn issue(voucher: VoucherId, o: Placed, value: Option<Money>) -> Result<Issue, R
     Ok(Issue { voucher, order: o.order, user: o.user, value: there(value)? })
 }
 
-fn cancelled(order: Option<Placed>) -> Result<push::Notice, Refusal> {
-    let Placed { order, user, .. } = there(order)?;
-    Ok(push::order_cancelled(user, order))
+/// The order that was given up, from whichever side it is known.
+fn placed_by((order, unheard): (Option<Placed>, Option<Option<OrderId>>)) -> Option<OrderId> {
+    order.map(|o| o.order).or(unheard.flatten())
+}
+
+fn cancelled(
+    (r, order, unheard): (OrderRequest, Option<Placed>, Option<Option<OrderId>>),
+) -> Result<push::Notice, Refusal> {
+    Ok(push::order_cancelled(r.user, there(placed_by((order, unheard)))?))
 }

@@ -20,7 +20,8 @@ pub(crate) use find::selected;
 pub use find::{Amounts, Cursor, FindOrders, FoundOrder, OrderPage, OrderQuery, PAGE_MAX, find_orders};
 pub use ledger::{OrderLedger, SeedLine, SeedOrder, check_equation, ledger, seed};
 pub use place::{
-    NotePayment, PaidBy, Place, Placed, PlacedLine, ToPlace, first_of, granted_coupon, granted_red_packet, order_of,
+    FindGivenUp, NotePayment, PaidBy, Place, Placed, PlacedLine, ToPlace, first_of, granted_coupon, granted_red_packet,
+    order_of,
 };
 pub use rows::{View, change, ensure_schema, view};
 pub use state::{OrderState, STATES};

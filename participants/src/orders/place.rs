@@ -2,7 +2,7 @@
 
 use super::{
     OrderState, Orders,
-    rows::{Column, LineRow, Row, change, find, free_natural, insert, take_natural, write},
+    rows::{Column, LineRow, Row, Rows, change, find, free_natural, insert, take_natural, write},
 };
 use crate::{
     db::{insert_new, to},
@@ -12,9 +12,10 @@ use crate::{
 };
 use ring::digest::{SHA256, digest};
 use schemars::JsonSchema;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 use tercet_core::{Call, Millis, Operation, Refusal, SagaId, kind};
-use tercet_participant::{Outcome, Retriable, Tcc, Transaction};
+use tercet_participant::{Outcome, Read, Retriable, Tcc, Transaction};
 
 /// `orders.place/1`: the order as *pending payment*, then *paid* or *cancelled*. Its id is its saga's, so that no retry can make
 /// another.
@@ -35,6 +36,17 @@ impl Operation for NotePayment {
     type Kind = kind::Retriable;
     type Request = PaidBy;
     type Reply = ();
+}
+
+/// `orders.given_up/1`: the order that the asking saga has placed and cancelled, if there is one. Its try may have been done though
+/// nobody heard of it: the orders alone know.
+pub struct FindGivenUp;
+
+impl Operation for FindGivenUp {
+    const NAME: &'static str = "orders.given_up/1";
+    type Kind = kind::Read;
+    type Request = ();
+    type Reply = Option<OrderId>;
 }
 
 /// An order to be placed.
@@ -148,6 +160,14 @@ impl Tcc<Place> for Orders {
         let order = order_of(cx.saga);
         free_natural(tx, &order).await?;
         change(tx, &order, OrderState::Cancelled, None, self.clock.now()).await
+    }
+}
+
+impl Read<FindGivenUp> for Orders {
+    async fn read(&self, tx: &Transaction, cx: &Call, (): ()) -> Outcome<Option<OrderId>> {
+        let order = order_of(cx.saga);
+        let row = Rows::find_by_id(order.as_str()).filter(Column::State.eq(OrderState::Cancelled)).one(tx).await?;
+        Ok(row.map(|_| order))
     }
 }
 

@@ -89,47 +89,52 @@ async fn requests(bench: &Bench) -> i64 {
     bench.shop.channel().ledger().await.unwrap().requests
 }
 
+/// What is said to each forgery, then to the right request and to its copies.
+async fn said_to_all((name, demands, right, wrong): (&str, Demands, Credentials, Vec<Credentials>)) -> Vec<String> {
+    let bench = bench(Behaviour::Succeed).await;
+    bench.shop.seed(&[sale("o-1", OrderState::Paid)]).await.unwrap();
+    let charges = bench.shop.channel().ledger().await.unwrap().charges;
+    let door = Door::new(bench.shop.channel.clone(), demands, bench.clock.clone());
+    let signed = |credentials: &Credentials, ask, at| credentials.sign(&ask, at).unwrap();
+    let request = signed(&right, refund(), bench.clock.now());
+    let asked = signed(&right, charge(), bench.clock.now());
+    let mut table = Vec::new();
+    let mut say = async |what: &str, request: &Request| {
+        table.push(format!("{name}, {what}: {}", said(door.asked(request).await)));
+    };
+    say("another amount", &altered(&request, "8963", "8964")).await;
+    say("another charge", &altered(&request, "pay-o-1", "pay-o-2")).await;
+    say("another order", &altered(&asked, "o-1", "o-2")).await;
+    say("elsewhere", &Request { path: format!("{}x", request.path), ..request.clone() }).await;
+    if name != "alipay" {
+        let headers = request.headers.iter().skip(1).map(|(name, value)| (name.clone(), value.clone())).collect();
+        say("without a header", &Request { headers, ..request.clone() }).await;
+    }
+    for wrong in wrong {
+        say("wrong key", &signed(&wrong, refund(), bench.clock.now())).await;
+    }
+    bench.clock.advance(WINDOW + Duration::from_secs(1));
+    say("too old", &request).await;
+    let ahead = bench.clock.now().plus(WINDOW + Duration::from_secs(1));
+    say("too far ahead", &signed(&right, refund(), ahead)).await;
+    assert_eq!(requests(&bench).await, 0, "{name}: the channel has heard of nothing");
+    assert_eq!(bench.shop.channel().ledger().await.unwrap().charges, charges, "{name}");
+    let fresh = signed(&right, refund(), bench.clock.now());
+    say("right", &fresh).await;
+    say("once more", &fresh).await;
+    bench.clock.advance(WINDOW);
+    say("once more, much later", &fresh).await;
+    bench.clock.advance(Duration::from_secs(1));
+    say("and too late", &fresh).await;
+    assert_eq!(requests(&bench).await, if name == "alipay" { 3 } else { 1 }, "{name}: a replay does nothing");
+    table
+}
+
 #[tokio::test]
 async fn what_is_not_signed_as_the_channel_demands_is_refused_and_nothing_is_done() {
     let mut table = Vec::new();
-    for (name, demands, right, wrong) in ways() {
-        let bench = bench(Behaviour::Succeed).await;
-        bench.shop.seed(&[sale("o-1", OrderState::Paid)]).await.unwrap();
-        let charges = bench.shop.channel().ledger().await.unwrap().charges;
-        let door = Door::new(bench.shop.channel.clone(), demands, bench.clock.clone());
-        let request = right.sign(&refund(), bench.clock.now()).unwrap();
-        let asked = right.sign(&charge(), bench.clock.now()).unwrap();
-        let mut say = async |what: &str, request: &Request| {
-            table.push(format!("{name}, {what}: {}", said(door.asked(request).await)));
-        };
-        say("another amount", &altered(&request, "8963", "8964")).await;
-        say("another charge", &altered(&request, "pay-o-1", "pay-o-2")).await;
-        say("another order", &altered(&asked, "o-1", "o-2")).await;
-        say("elsewhere", &Request { path: format!("{}x", request.path), ..request.clone() }).await;
-        let bare = Request {
-            headers: request.headers.iter().skip(1).map(|(n, v)| (n.clone(), v.clone())).collect(),
-            ..request.clone()
-        };
-        if name != "alipay" {
-            say("without a header", &bare).await;
-        }
-        for wrong in wrong {
-            say("wrong key", &wrong.sign(&refund(), bench.clock.now()).unwrap()).await;
-        }
-        bench.clock.advance(WINDOW + Duration::from_secs(1));
-        say("too old", &request).await;
-        let ahead = right.sign(&refund(), bench.clock.now().plus(WINDOW + Duration::from_secs(1))).unwrap();
-        say("too far ahead", &ahead).await;
-        assert_eq!(requests(&bench).await, 0, "{name}: the channel has heard of nothing");
-        assert_eq!(bench.shop.channel().ledger().await.unwrap().charges, charges, "{name}");
-        let fresh = right.sign(&refund(), bench.clock.now()).unwrap();
-        say("right", &fresh).await;
-        say("once more", &fresh).await;
-        bench.clock.advance(WINDOW);
-        say("once more, much later", &fresh).await;
-        bench.clock.advance(Duration::from_secs(1));
-        say("and too late", &fresh).await;
-        assert_eq!(requests(&bench).await, if name == "alipay" { 3 } else { 1 }, "{name}: a replay does nothing");
+    for way in ways() {
+        table.extend(said_to_all(way).await);
     }
     insta::assert_snapshot!(table.join("\n"), @r"
     stamped, another amount: signature_refused: the signature does not fit

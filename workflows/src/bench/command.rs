@@ -82,7 +82,7 @@ pub async fn bench(bench: Bench, context: Context) -> Result<ExitCode, Failure> 
 async fn in_folder<T>(parent: &Path, with: impl AsyncFnOnce(&Path) -> Result<T, BenchError>) -> Result<T, Failure> {
     let folder = parent.join(format!("tercet-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let done = with(&folder).await;
+    let done = Box::pin(with(&folder)).await;
     std::fs::remove_dir_all(&folder)?;
     Ok(done?)
 }

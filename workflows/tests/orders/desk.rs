@@ -59,7 +59,7 @@ async fn what_cannot_be_ordered_is_refused_at_once_in_words() {
     ");
     world.pass(Duration::from_secs(60)).await;
     let delta = world.slate(&before, Holds::None).await;
-    assert_eq!(crate::faults::but_for_its_end(delta).to_string(), "");
+    assert_eq!(crate::faults::but_for_its_end(delta).unwrap().to_string(), "");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ async fn check(world: Town, before: Arc<Ledger>, whole: Arc<Delta>) -> Result<()
     let delta = world.participants().delta(&before).await?;
     let (delta, should) = match world.end() {
         End::Confirmed => (delta, (*whole).clone()),
-        End::Cancelled => (but_for_its_end(delta), Delta::nothing()),
+        End::Cancelled => (but_for_its_end(delta)?, Delta::nothing()),
         End::Parked => return Err("it is parked".to_owned()),
     };
     if delta == should { Ok(()) } else { Err(format!("this has changed:\n{delta}\nand this should:\n{should}")) }

@@ -38,6 +38,11 @@ impl Delta {
         self
     }
 
+    /// By how much one figure has changed.
+    pub(crate) fn of(&self, figure: &str) -> i64 {
+        self.0.get(figure).copied().unwrap_or_default()
+    }
+
     pub(crate) fn without(mut self, figure: &str) -> Self {
         self.0.remove(figure);
         self
