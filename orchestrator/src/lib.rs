@@ -8,6 +8,8 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod env;
+#[cfg(feature = "nats")]
+pub mod ingress;
 #[cfg(feature = "api")]
 mod nearest;
 #[cfg(feature = "api")]

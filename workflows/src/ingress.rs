@@ -49,22 +49,10 @@ impl Ingress for EngineIngress {
 /// Only what can never succeed is set aside; all else is sent again.
 fn acknowledged<T>(result: Result<T, EngineError>) -> Acknowledged {
     let Err(error) = result else { return Acknowledged::Yes };
-    match error {
-        EngineError::UnknownDefinition { .. }
-        | EngineError::BadInput { .. }
-        | EngineError::BadName(_)
-        | EngineError::KeyTaken { .. }
-        | EngineError::UnknownSaga { .. }
-        | EngineError::UnknownSignal { .. }
-        | EngineError::BadValue { .. }
-        | EngineError::TooLate { .. }
-        | EngineError::NotOffered { .. }
-        | EngineError::NeedsForce { .. } => Acknowledged::Never(error.to_string()),
-        EngineError::Quarantined { .. }
-        | EngineError::Edited { .. }
-        | EngineError::Unavailable(_)
-        | EngineError::Stopped(_)
-        | EngineError::Bug(_) => Acknowledged::Unavailable(error.to_string()),
+    if error.may_pass() {
+        Acknowledged::Unavailable(error.to_string())
+    } else {
+        Acknowledged::Never(error.to_string())
     }
 }
 

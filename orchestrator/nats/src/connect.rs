@@ -2,6 +2,7 @@
 
 use crate::settings::{Login, Settings};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use futures_util::StreamExt;
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 /// How long one attempt may take.
@@ -100,6 +101,18 @@ pub async fn connect(settings: &Settings, name: &str) -> Result<Client, ConnectE
         return Err(ConnectError::Old { servers, version: client.server_info().version });
     }
     Ok(client)
+}
+
+/// Waits until the server has done all that this client asked of it so far, subscriptions above all: `flush` only sees it off. `false`
+/// when the server does not answer in time.
+pub async fn settled(client: &Client) -> bool {
+    let inbox = client.new_inbox();
+    let there_and_back = async {
+        let mut back = client.subscribe(inbox.clone()).await.ok()?;
+        client.publish(inbox, Default::default()).await.ok()?;
+        back.next().await
+    };
+    tokio::time::timeout(CONNECT_MAX, there_and_back).await.is_ok_and(|back| back.is_some())
 }
 
 async fn options(settings: &Settings, name: &str) -> Result<ConnectOptions, ConnectError> {

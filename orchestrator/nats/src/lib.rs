@@ -7,5 +7,5 @@ pub mod protocol;
 mod settings;
 
 pub use async_nats;
-pub use connect::{ConnectError, Patience, connect};
-pub use settings::{Login, Settings, Tls, UrlError, urls};
+pub use connect::{ConnectError, Patience, connect, settled};
+pub use settings::{Login, Settings, Texts, TextsError, Tls, UrlError, urls};

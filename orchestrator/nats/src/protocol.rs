@@ -11,6 +11,33 @@ use sha2::{Digest, Sha256};
 use std::{fmt::Write, str::FromStr, time::Duration};
 use tercet_core::{Answer, BadName, Call, ContractName, IdempotencyKey, Millis, Namespace, Payload, Phase, Refusal};
 
+/// What orchestrators listen to: `tercet.<namespace>.<word>`, answered after their commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Start a saga.
+    Start,
+    /// Tell a saga.
+    Signal,
+    /// Say what became of a phase that was answered *pending*.
+    Complete,
+}
+
+impl Door {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Start, Self::Signal, Self::Complete];
+
+    /// Its subject.
+    #[must_use]
+    pub fn subject(self, namespace: &Namespace) -> String {
+        let word = match self {
+            Self::Start => "start",
+            Self::Signal => "signal",
+            Self::Complete => "complete",
+        };
+        format!("tercet.{namespace}.{word}")
+    }
+}
+
 /// Every instance of a participant listens in this queue group, in whatever language it is written: so one of them gets a call.
 pub const QUEUE_GROUP: &str = "q";
 

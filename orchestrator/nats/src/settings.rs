@@ -83,6 +83,78 @@ pub fn urls(text: &str) -> Result<Vec<ServerAddr>, UrlError> {
     text.split(',').map(str::trim).map(server).collect()
 }
 
+/// Settings as texts, as they come out of files, flags and the environment.
+#[derive(Clone, Default)]
+pub struct Texts {
+    /// The servers.
+    pub url: String,
+    /// A credentials file.
+    pub credentials: Option<String>,
+    /// An nkey's seed.
+    pub nkey: Option<String>,
+    /// A token.
+    pub token: Option<String>,
+    /// A user.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+    /// A file of authorities.
+    pub tls_ca: Option<String>,
+    /// A file with this client's certificate.
+    pub tls_cert: Option<String>,
+    /// A file with its key.
+    pub tls_key: Option<String>,
+}
+
+/// What does not go together. No text of it repeats a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TextsError {
+    /// The servers.
+    #[error("`nats.url` is {0}")]
+    Url(#[from] UrlError),
+    /// More than one way to log in.
+    #[error("of `nats.credentials`, `nats.nkey`, `nats.token` and `nats.user` only one can be set")]
+    Logins,
+    /// A user without a password, or the other way round.
+    #[error("`nats.user` and `nats.password` go together: set both, or neither")]
+    User,
+    /// A certificate without its key, or the other way round.
+    #[error("`nats.tls_cert` and `nats.tls_key` go together: set both, or neither")]
+    Certificate,
+}
+
+impl Texts {
+    /// What they say.
+    ///
+    /// # Errors
+    /// What does not go together.
+    pub fn read(self) -> Result<Settings, TextsError> {
+        let user = match (self.user, self.password) {
+            (Some(name), Some(password)) => Some(Login::User { name, password }),
+            (None, None) => None,
+            _ => return Err(TextsError::User),
+        };
+        let certificate = match (self.tls_cert, self.tls_key) {
+            (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+            (None, None) => None,
+            _ => return Err(TextsError::Certificate),
+        };
+        let logins = [
+            user,
+            self.token.map(Login::Token),
+            self.nkey.map(Login::Nkey),
+            self.credentials.map(|path| Login::Credentials(path.into())),
+        ];
+        let mut logins = logins.into_iter().flatten();
+        let login = logins.next().unwrap_or_default();
+        if logins.next().is_some() {
+            return Err(TextsError::Logins);
+        }
+        let tls = Tls { authorities: self.tls_ca.map(PathBuf::from), certificate };
+        Ok(Settings { servers: urls(&self.url)?, login, tls })
+    }
+}
+
 impl Settings {
     /// Those servers, with nothing to show there.
     ///

@@ -8,7 +8,8 @@ use crate::{
     published::EventSource,
     store::SqliteOptions,
     store::SqliteStore,
-    transport::InProcess,
+    ingress::Ingress,
+    transport::{InProcess, Mixed, Nats, Transport},
 };
 use std::{
     io,
@@ -160,9 +161,18 @@ impl Context {
             limits: self.config.limits,
             ..Settings::of(self.config.namespace.clone())
         };
+        let here = InProcess::new(hosted.participants);
+        let nats = match &self.config.nats {
+            Some(nats) => Some(Nats::start(nats.clone(), self.config.namespace.clone()).await?),
+            None => None,
+        };
+        let transport: Arc<dyn Transport> = match &nats {
+            Some(nats) => Arc::new(Mixed::new(here, nats.clone())),
+            None => Arc::new(here),
+        };
         let parts = Parts {
             store: Arc::new(store.clone()),
-            transport: Arc::new(InProcess::new(hosted.participants)),
+            transport,
             registry: self.registry.clone(),
             env: hosted.env.unwrap_or_else(|| Arc::new(Machine::new())),
             settings,
@@ -170,6 +180,9 @@ impl Context {
         let engine = Engine::run(parts).await?;
         let stop = CancellationToken::new();
         let mut beside = JoinSet::new();
+        if let Some(nats) = &self.config.nats {
+            beside.spawn(Ingress::new(engine.clone()).serve(nats.clone(), stop.clone()));
+        }
         for work in hosted.beside {
             beside.spawn(work(engine.clone(), stop.clone()));
         }
@@ -181,7 +194,7 @@ impl Context {
         let token = self.config.token.clone();
         let api = listening.map(|listening| tokio::spawn(listening.serve(engine.clone(), token, stop.clone())));
         let own = self.config.own.settings.clone();
-        Ok(Node { engine, store, address, api, beside, stop, own })
+        Ok(Node { engine, store, nats, address, api, beside, stop, own })
     }
 }
 
@@ -226,6 +239,7 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), Failure> {
 pub struct Node {
     engine: Engine,
     store: SqliteStore,
+    nats: Option<Nats>,
     address: Option<SocketAddr>,
     api: Option<JoinHandle<()>>,
     beside: JoinSet<()>,
@@ -301,6 +315,9 @@ impl Node {
         }
         self.beside.shutdown().await;
         self.engine.shut_down().await;
+        if let Some(nats) = &self.nats {
+            nats.close().await;
+        }
         self.store.close().await;
     }
 }

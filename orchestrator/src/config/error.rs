@@ -7,6 +7,14 @@ use std::{fmt, path::PathBuf};
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
+    /// What is said about NATS does not go together.
+    #[error("{at}: {why}")]
+    Nats {
+        /// Where it stands.
+        at: String,
+        /// What does not.
+        why: String,
+    },
     /// The file cannot be read.
     #[error("failed to read the configuration file {}: {why}; name another with --config", path.display())]
     Unreadable {

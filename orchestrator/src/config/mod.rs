@@ -4,6 +4,7 @@
 
 mod error;
 mod lines;
+mod nats;
 mod own;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 type Key = (&'static str, Option<&'static str>, &'static str);
 
 /// Every key of a node; a program may have more of its own.
-const KEYS: [Key; 16] = [
+const KEYS: [Key; 25] = [
     ("data", Some("tercet.db"), "a path: of an SQLite file, or of a folder to keep `tercet.db` in"),
     ("http.listen", Some("127.0.0.1:7007"), "an IP address and a port, as in `127.0.0.1:7007`"),
     ("http.token", None, "16 or more visible ASCII characters"),
@@ -50,6 +51,15 @@ const KEYS: [Key; 16] = [
     ("log.format", Some("text"), "`text` or `json`"),
     ("look_ahead", Some("1min"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
     ("namespace", Some("default"), "1 to 64 ASCII letters, digits, `_` and `-`"),
+    ("nats.credentials", None, "a path: of a credentials file"),
+    ("nats.nkey", None, "an nkey's seed"),
+    ("nats.password", None, "the password of `nats.user`"),
+    ("nats.tls_ca", None, "a path: of a PEM file with the authorities that vouch for the servers"),
+    ("nats.tls_cert", None, "a path: of a PEM file with this client's certificate"),
+    ("nats.tls_key", None, "a path: of a PEM file with the key of `nats.tls_cert`"),
+    ("nats.token", None, "a token"),
+    ("nats.url", None, "servers, as in `nats://127.0.0.1:4222`, with commas between them"),
+    ("nats.user", None, "a user's name"),
     ("participants.calls_min", Some("100"), "a number of calls, 2 or more: fewer say nothing about a participant"),
     ("participants.concurrent", Some("512"), "a number of calls, 1 to 100000: more wait in line"),
     ("participants.errors_percent", Some("5"), "a share of calls in percent, 1 to 100"),
@@ -88,6 +98,8 @@ pub struct Config {
     pub look_ahead: Duration,
     /// How each participant is spared.
     pub limits: Limits,
+    /// How to reach participants that are not hosted in the process; without it there are none.
+    pub nats: Option<tercet_nats::Settings>,
     /// What the program's own settings are set to.
     pub own: Own,
 }
@@ -306,6 +318,7 @@ impl Reading {
         let retention = self.read("retention", duration);
         let server = self.read("server", server);
         let limits = self.limits();
+        let nats = self.nats();
         let listen = listen?;
         if !listen.ip().is_loopback() && !self.found.contains_key("http.token") {
             let at = self.found.get("http.listen").map_or_else(String::new, |found| found.at.clone());
@@ -322,6 +335,7 @@ impl Reading {
             retention,
             look_ahead: look_ahead?,
             limits: limits?,
+            nats,
             own,
         })
     }

@@ -120,6 +120,15 @@ fn offers(choices: &[Choice]) -> String {
 }
 
 impl EngineError {
+    /// The same may succeed later; otherwise it never will.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Quarantined { .. } | Self::Edited { .. } | Self::Unavailable(_) | Self::Stopped(_) | Self::Bug(_)
+        )
+    }
+
     /// The stable code, for programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -2,7 +2,7 @@
 
 use super::{CallError, Calling, Transport};
 use std::{any::Any, collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, task::Poll};
-use tercet_core::{Call, PANICKED, Participant};
+use tercet_core::{Call, ContractName, PANICKED, Participant};
 
 /// Calls participants in this process, each found by the contracts it names.
 #[derive(Clone, Default)]
@@ -21,6 +21,12 @@ impl InProcess {
             }
         }
         Self { by_contract: Arc::new(by_contract) }
+    }
+
+    /// Is that contract answered for?
+    #[must_use]
+    pub fn offers(&self, contract: &ContractName) -> bool {
+        self.by_contract.contains_key(contract.as_str())
     }
 
     /// The contracts that are answered for.

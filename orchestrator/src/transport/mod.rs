@@ -2,9 +2,13 @@
 
 mod in_process;
 #[cfg(feature = "nats")]
+mod mixed;
+#[cfg(feature = "nats")]
 mod nats;
 
 pub use in_process::InProcess;
+#[cfg(feature = "nats")]
+pub use mixed::Mixed;
 #[cfg(feature = "nats")]
 pub use nats::{Discovered, Nats, Operation};
 

@@ -9,7 +9,7 @@ use tercet_core::{Answer, Call, Millis, Namespace, PANICKED, Payload, Phase, Sag
 use tercet_nats::{
     Settings,
     async_nats::{Client, HeaderMap, Message},
-    connect,
+    connect, settled,
 };
 use tercet_servers::nats::{Nats, Setup, Version};
 
@@ -48,7 +48,7 @@ async fn client(server: &Nats) -> Client {
 async fn responder(server: &Nats, after: Duration, answer: fn(&Message) -> (HeaderMap, Vec<u8>)) {
     let client = client(server).await;
     let mut calls = client.subscribe(SUBJECT).await.unwrap();
-    client.flush().await.unwrap();
+    assert!(settled(&client).await);
     tokio::spawn(async move {
         while let Some(call) = calls.next().await {
             let (client, (headers, body)) = (client.clone(), answer(&call));
@@ -96,7 +96,7 @@ async fn the_end_of_a_saga_is_told_without_waiting_for_an_answer() {
     let server = Nats::start(Version::Floor).unwrap();
     let client = client(&server).await;
     let mut calls = client.subscribe(SUBJECT).await.unwrap();
-    client.flush().await.unwrap();
+    assert!(settled(&client).await);
     let transport = Transporting::start(settings(&server), shop()).await.unwrap();
     assert_eq!(transport.call(call(Phase::Forget)).await, Ok(Answer::Done(Payload::null())));
     let told = calls.next().await.unwrap();

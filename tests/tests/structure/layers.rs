@@ -19,7 +19,15 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("tercet-testing", &["tercet", "tercet-core", "tercet-participant"]),
     (
         "tercet-workflows",
-        &["tercet", "tercet-core", "tercet-participant", "tercet-servers", "tercet-shop", "tercet-testing"],
+        &[
+            "tercet",
+            "tercet-core",
+            "tercet-nats",
+            "tercet-participant",
+            "tercet-servers",
+            "tercet-shop",
+            "tercet-testing",
+        ],
     ),
     (
         "tercet-tests",
@@ -27,6 +35,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
             "tercet",
             "tercet-core",
             "tercet-migrations",
+            "tercet-nats",
             "tercet-participant",
             "tercet-servers",
             "tercet-shop",

@@ -13,7 +13,7 @@ use std::{
 use tercet_nats::{
     ConnectError, Patience, Settings,
     async_nats::{Client, Message, Subscriber, connection::State},
-    connect,
+    connect, settled,
 };
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -86,7 +86,7 @@ impl Link {
         self.stop.cancel();
         if let Ok((client, _)) = self.up() {
             // A server that is gone in this moment takes nothing any more.
-            drop(tokio::time::timeout(FLUSH_MAX, client.flush()).await);
+            drop(tokio::time::timeout(FLUSH_MAX, settled(&client)).await);
         }
         self.down("this node is shutting down".to_owned());
         lock(&self.waiting).clear();

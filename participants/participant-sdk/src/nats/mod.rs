@@ -17,10 +17,12 @@
 mod caller;
 mod desk;
 mod discovery;
+mod ingress;
 mod session;
 
 pub use caller::Caller;
-pub use tercet_nats::{ConnectError, Login, Settings, Tls, UrlError, urls};
+pub use ingress::NatsIngress;
+pub use tercet_nats::{ConnectError, Login, Settings, Texts, TextsError, Tls, UrlError, urls};
 
 use desk::Desk;
 use session::{Ended, Session};

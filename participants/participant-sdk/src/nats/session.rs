@@ -17,6 +17,7 @@ use std::{
 use tercet_nats::{
     async_nats::{Client, Message, SubscribeError, Subscriber},
     protocol::{QUEUE_GROUP, subjects},
+    settled,
 };
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -76,8 +77,8 @@ impl Session {
         let instances: Vec<_> = desk.services.iter().map(|service| Instance::new(&client, service.name())).collect();
         let shown = discovery::subscribe(&client, &instances).await?;
         let shown = tokio::spawn(discovery::answer(desk.clone(), client.clone(), instances, shown));
-        // What is subscribed to is known to the server before anybody is told that calls can come.
-        drop(client.flush().await);
+        // The server knows of it before anybody is told that calls can come.
+        settled(&client).await;
         Ok(Self { desk, client, calls: select_all(calls), shown })
     }
 
@@ -102,7 +103,7 @@ impl Session {
             while self.take_in().await {}
             let all = u32::try_from(self.desk.concurrency).unwrap_or(u32::MAX);
             drop(self.desk.permits.acquire_many(all).await);
-            drop(self.client.flush().await);
+            settled(&self.client).await;
         };
         if tokio::time::timeout(DRAIN_MAX, rest).await.is_err() {
             tracing::warn!("calls under way did not end in time; they are asked again");

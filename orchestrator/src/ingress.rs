@@ -1,0 +1,179 @@
+//! The way in over NATS: starts, signals and completions by request–reply, answered after the commit.
+//!
+//! Whoever sends one keeps it until it is answered `done` (an outbox, say), so it may come any number of times. Only what can never succeed
+//! is answered `refused`; everything else is `retry`, or no answer at all.
+
+use crate::engine::{Engine, EngineError};
+use futures_util::StreamExt;
+use serde::{Deserialize, de::DeserializeOwned};
+use std::{sync::Arc, time::Duration};
+use tercet_core::{Answer, DefinitionName, Payload, Phase, SagaId, SagaKey, SignalId, Signalled, StepInstance};
+use tercet_nats::{
+    Patience, Settings,
+    async_nats::{Client, Message, SubscribeError},
+    protocol::{self, Door, QUEUE_GROUP},
+    settled,
+};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// What the servers call this client.
+const NAME: &str = "tercet-ingress";
+
+/// Messages that are handled at once: the engine writes them together.
+const AT_ONCE: u32 = 1024;
+
+/// How long messages that are being handled may take when no more are taken in.
+const DRAIN_MAX: Duration = Duration::from_secs(4);
+
+/// A saga to start.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Start {
+    definition: DefinitionName,
+    version: Option<u32>,
+    key: SagaKey,
+    input: Payload,
+}
+
+/// Something to tell a saga.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Told {
+    id: SignalId,
+    definition: DefinitionName,
+    key: SagaKey,
+    signal: String,
+    payload: Payload,
+}
+
+/// What became of a phase that was answered *pending*.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Completion {
+    saga: SagaId,
+    step: StepInstance,
+    phase: Phase,
+    answer: Answer,
+}
+
+/// An engine's way in.
+#[derive(Clone, Debug)]
+pub struct Ingress {
+    engine: Engine,
+}
+
+/// What is said to a message that was not taken in.
+enum No {
+    /// It can never succeed: a code, and why.
+    Never(&'static str, String),
+    /// Not now.
+    Later(String),
+}
+
+impl Ingress {
+    /// The way into that engine, for its namespace.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+
+    /// Takes messages in until `stop`; one that came is answered first. Any number of nodes share them.
+    pub async fn serve(self, settings: Settings, stop: CancellationToken) {
+        loop {
+            let connected = Patience::new(&settings, NAME).connect(|_| {});
+            let client = tokio::select! {
+                () = stop.cancelled() => return,
+                client = connected => client,
+            };
+            match self.listen(&client, &stop).await {
+                Ok(()) if stop.is_cancelled() => return,
+                Ok(()) => tracing::warn!("the way in over NATS has ended; it is opened anew"),
+                Err(error) => tracing::warn!(%error, "failed to open the way in over NATS; it is tried again"),
+            }
+        }
+    }
+
+    async fn listen(&self, client: &Client, stop: &CancellationToken) -> Result<(), SubscribeError> {
+        let namespace = &self.engine.settings().namespace;
+        let mut doors = Vec::new();
+        for door in Door::ALL {
+            let messages = client.queue_subscribe(door.subject(namespace), QUEUE_GROUP.to_owned()).await?;
+            doors.push(messages.map(move |message| (door, message)).boxed());
+        }
+        let mut messages = futures_util::stream::select_all(doors);
+        let permits = Arc::new(Semaphore::new(AT_ONCE as usize));
+        loop {
+            let next = async {
+                let permit = permits.clone().acquire_owned().await.ok()?;
+                Some((permit, messages.next().await?))
+            };
+            let (permit, (door, message)) = tokio::select! {
+                () = stop.cancelled() => break,
+                next = next => match next {
+                    Some(next) => next,
+                    None => return Ok(()),
+                },
+            };
+            let (this, client) = (self.clone(), client.clone());
+            tokio::spawn(async move {
+                this.handle(&client, door, message).await;
+                drop(permit);
+            });
+        }
+        drop(messages);
+        if tokio::time::timeout(DRAIN_MAX, permits.acquire_many(AT_ONCE)).await.is_err() {
+            tracing::warn!("messages that came in were not answered in time; they are sent again");
+        }
+        settled(client).await;
+        Ok(())
+    }
+
+    async fn handle(&self, client: &Client, door: Door, message: Message) {
+        let taken = match door {
+            Door::Start => self.start(&message.payload).await,
+            Door::Signal => self.signal(&message.payload).await,
+            Door::Complete => self.complete(&message.payload).await,
+        };
+        let answer = match taken {
+            Ok(saga) => Payload::of(&serde_json::json!({ "saga": saga }))
+                .map_or_else(|_| Answer::retry("unreadable"), Answer::Done),
+            Err(No::Never(code, why)) => Answer::refused(code, why),
+            Err(No::Later(why)) => Answer::retry(why),
+        };
+        let (Some(reply), Ok((headers, body))) = (message.reply, protocol::answer(&answer)) else { return };
+        if let Err(error) = client.publish_with_headers(reply, headers, body.into()).await {
+            tracing::debug!(%error, "an answer could not be sent; the message comes again");
+        }
+    }
+
+    async fn start(&self, body: &[u8]) -> Result<SagaId, No> {
+        let Start { definition, version, key, input } = read(body)?;
+        Ok(self.engine.start(definition, version, key, input).await?.id)
+    }
+
+    async fn signal(&self, body: &[u8]) -> Result<SagaId, No> {
+        let Told { id, definition, key, signal, payload } = read(body)?;
+        // The start of one that is not known may still be on its way.
+        let unknown = || No::Later(format!("no saga `{definition}` is known under the key `{key}`"));
+        let saga = self.engine.find(definition.clone(), key.clone()).await?.ok_or_else(unknown)?.id;
+        self.engine.signal(saga, Signalled { id, name: signal, payload, from: None }).await?;
+        Ok(saga)
+    }
+
+    async fn complete(&self, body: &[u8]) -> Result<SagaId, No> {
+        let Completion { saga, step, phase, answer } = read(body)?;
+        self.engine.complete(saga, step, phase, answer).await?;
+        Ok(saga)
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, No> {
+    serde_json::from_slice(body).map_err(|error| No::Never("bad_body", format!("the body cannot be read: {error}")))
+}
+
+impl From<EngineError> for No {
+    fn from(error: EngineError) -> Self {
+        if error.may_pass() { Self::Later(error.to_string()) } else { Self::Never(error.code(), error.to_string()) }
+    }
+}

@@ -1,0 +1,218 @@
+//! Refunds with their participants in a process of their own, over NATS: the participants are killed, the broker is killed and comes
+//! back empty, and every refund ends, once.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+use tercet::{
+    Engine, Environment, Machine, Parts, Until,
+    engine::Settings as EngineSettings,
+    env::Task,
+    ingress::Ingress,
+    store::{SagaStatus, SqliteStore},
+    transport::Nats as Transport,
+};
+use tercet_core::{Millis, Namespace, Payload};
+use tercet_servers::nats::{Nats, Setup, Version};
+use tercet_shop::{
+    Sale, Settings, Shop,
+    money::{Currency, Minor, Money},
+    orders::{Goods, OrderState, Part, SeedLine, SeedOrder},
+    shares::OnSpent,
+};
+use tercet_workflows::{refund::RefundRequest, registry};
+use tokio_util::sync::CancellationToken;
+
+const REFUNDS: u32 = 200;
+
+/// How much faster than the machine's clock the engine's runs: timeouts of seconds, queries after minutes.
+const TIMES: u32 = 10;
+
+/// The machine, in a hurry.
+struct Hurried {
+    machine: Machine,
+    began: Millis,
+}
+
+impl Environment for Hurried {
+    fn now(&self) -> Millis {
+        self.began.plus(self.machine.now().since(self.began) * TIMES)
+    }
+
+    fn random(&self) -> u64 {
+        self.machine.random()
+    }
+
+    fn sleep_until(&self, at: Millis) -> Task {
+        self.machine.sleep_until(self.began.plus(at.since(self.began) / TIMES))
+    }
+
+    fn spawn(&self, task: Task) {
+        self.machine.spawn(task);
+    }
+}
+
+/// `tercet-shop` beside `tercet`: both are built by whoever builds the workspace.
+fn shop_program() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_tercet")).with_file_name("tercet-shop");
+    assert!(program.is_file(), "{} is not built: run `cargo build -p tercet-shop` first", program.display());
+    program
+}
+
+struct Process(Child);
+
+impl Process {
+    fn start(folder: &Path, server: &Nats) -> Self {
+        let database = format!("sqlite:{}/{{participant}}.db", folder.display());
+        let mut command = Command::new(shop_program());
+        command.args(["--nats", &server.url(), "--namespace", "shop", "--database", &database, "--log", "warn"]);
+        command.env_remove("DATABASE_URL").stdin(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Tells it to end, and waits.
+    fn end(mut self) {
+        Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
+        assert_eq!(self.0.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn sale(number: u32) -> Sale {
+    let line = |sku: &str, quantity, price| SeedLine { sku: sku.parse().unwrap(), quantity, price: Minor(price) };
+    let eur = |minor| Money::new(minor, Currency::EUR);
+    let order = SeedOrder {
+        id: format!("order-{number}").parse().unwrap(),
+        user: format!("buyer-{number}").parse().unwrap(),
+        payment: format!("pay-{number}").parse().unwrap(),
+        lines: vec![line("cup", 3, 9_000), line("pot", 1, 6_000), line("tea", 2, 4_000)],
+        paid: eur(17_925),
+        coupon: Some(format!("spent-{number}").parse().unwrap()),
+        points_spent: 75,
+        red_packet: Some(format!("packet-{number}").parse().unwrap()),
+        state: OrderState::AwaitingShipment,
+        after_sales_until: Some(Millis(i64::MAX / 2)),
+    };
+    Sale {
+        order,
+        coupon_value: eur(1_000),
+        points_granted: 179,
+        coupon_granted: Some((format!("granted-{number}").parse().unwrap(), eur(500))),
+        red_packet_value: eur(300),
+    }
+}
+
+fn request(number: u32) -> Payload {
+    let request = RefundRequest {
+        id: format!("refund-{number}").parse().unwrap(),
+        order: format!("order-{number}").parse().unwrap(),
+        claim: format!("claim-{number}").parse().unwrap(),
+        user: format!("buyer-{number}").parse().unwrap(),
+        part: Part::Whole,
+        goods: Goods::NotShipped,
+        on_spent: OnSpent::Deduct,
+        reason: "does not please".to_owned(),
+    };
+    Payload::of(&request).unwrap()
+}
+
+async fn open_shop(folder: &Path) -> Shop {
+    let database = format!("sqlite:{}/{{participant}}.db", folder.display());
+    Box::pin(Shop::open_at(&database, Settings::seeded(0, Duration::from_secs(1)))).await.unwrap()
+}
+
+async fn confirmed(engine: &Engine) -> u64 {
+    let counts = engine.counts().await.unwrap();
+    counts.iter().filter(|count| count.status == SagaStatus::Confirmed).map(|count| count.sagas).sum()
+}
+
+async fn until(engine: &Engine, sagas: u64) {
+    while confirmed(engine).await < sagas {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// B23, B25: each refund pays once, whatever dies meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn b23_refunds_survive_killed_participants_and_a_broker_that_loses_everything() {
+    refunds(Version::Current).await;
+}
+
+/// The same on the oldest nats-server.
+#[tokio::test(flavor = "multi_thread")]
+async fn b23_refunds_survive_on_the_oldest_broker() {
+    refunds(Version::Floor).await;
+}
+
+async fn refunds(version: Version) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Setup::default().jetstream().start(version).unwrap();
+    let shop = open_shop(folder.path()).await;
+    shop.seed(&(0..REFUNDS).map(sale).collect::<Vec<_>>()).await.unwrap();
+    drop(shop);
+    let participants = Process::start(folder.path(), &server);
+
+    let namespace: Namespace = "shop".parse().unwrap();
+    let nats = tercet_nats::Settings::of(&server.url()).unwrap();
+    let machine = Machine::new();
+    let transport = Transport::start(nats.clone(), namespace.clone()).await.unwrap();
+    let parts = Parts {
+        store: Arc::new(SqliteStore::create(&folder.path().join("tercet.db")).await.unwrap()),
+        transport: Arc::new(transport.clone()),
+        registry: registry().unwrap(),
+        env: Arc::new(Hurried { began: machine.now(), machine }),
+        settings: EngineSettings::of(namespace),
+    };
+    let engine = Engine::run(parts).await.unwrap();
+    let stop = CancellationToken::new();
+    let ingress = tokio::spawn(Ingress::new(engine.clone()).serve(nats, stop.clone()));
+
+    let mut sagas = Vec::new();
+    for number in 0..REFUNDS {
+        let key = format!("refund-{number}").parse().unwrap();
+        sagas.push(engine.start("refund".parse().unwrap(), None, key, request(number)).await.unwrap().id);
+    }
+    until(&engine, 20).await;
+    participants.kill();
+    tokio::time::sleep(Duration::from_millis(200)).await; // nobody is there: no responders
+    let participants = Process::start(folder.path(), &server);
+    until(&engine, 90).await;
+    server.wipe().unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await; // nothing is there
+    server.start_again().unwrap();
+    for saga in sagas {
+        engine.wait(saga, Until::End).await.unwrap();
+    }
+    assert_eq!(confirmed(&engine).await, u64::from(REFUNDS), "{version:?}");
+    participants.end();
+    stop.cancel();
+    ingress.await.unwrap();
+    engine.shut_down().await;
+    transport.close().await;
+
+    let shop = open_shop(folder.path()).await;
+    assert_eq!(shop.violations().await, Vec::new());
+    let ledger = shop.ledger().await.unwrap();
+    assert_eq!(ledger.mismatches(), Vec::<String>::new());
+    assert_eq!(ledger.holds(), 0);
+    let moved = ledger.channel.accounts["EUR"].given_back;
+    assert_eq!(moved, Minor(17_925 * i64::from(REFUNDS)), "each refund paid once");
+    assert_eq!(ledger.notices["refunded"], u64::from(REFUNDS), "each buyer told once");
+}
