@@ -88,6 +88,10 @@ impl Calls {
         self
     }
 
+    pub(super) fn made(&self) -> Millis {
+        self.call.issued
+    }
+
     fn phase(&self, phase: Phase) -> Call {
         Call { phase, ..self.call.clone() }
     }

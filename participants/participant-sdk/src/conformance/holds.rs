@@ -1,6 +1,6 @@
 //! The cases of tcc and compensable.
 
-use super::{Calls, Case, Subject, Violation, at};
+use super::{Calls, Case, Subject, Violation};
 use crate::barrier::RETENTION;
 use std::future::Future;
 use tercet_core::Millis;
@@ -69,7 +69,7 @@ async fn duplicate(case: &Case, calls: &Calls) -> Result<(), Violation> {
 
 async fn expired_try(case: &Case, calls: &Calls) -> Result<(), Violation> {
     let half = i64::try_from(RETENTION.as_millis() / 2).unwrap_or(i64::MAX);
-    let old = calls.clone().issued(Millis(at().0 - half - 1));
+    let old = calls.clone().issued(Millis(calls.made().0 - half - 1));
     case.expect(old.execute(), "expired").await?;
     case.is_untouched("after an expired try").await?;
     case.expect(calls.execute(), "done").await?;
