@@ -1,26 +1,25 @@
 //! Tercet's database schema: written migrations, run by one process at a time, and the check that a program fits them.
 //!
-//! Changes expand first and contract a release later, so that two releases can share one database.
+//! Changes expand first and contract a release later, so that two releases can share one database. MariaDB and MySQL commit each
+//! statement that changes a schema by itself: there a migration that broke off goes on where it stopped.
 
 mod m0001_sagas;
 mod m0002_registry;
 mod m0003_namespaces;
+mod tables;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode,
-    SqlxError, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DbErr,
     sea_query::{DynIden, IntoIden, Order, Query},
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tercet_database::{AloneError, alone};
 
 const TABLE: &str = "tercet_migrations";
 
 /// How long [`migrate`] waits for another process that migrates the same database.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-
-/// Between two looks at whether the other process is done, beside the connection's own busy timeout.
-const WAIT_STEP: Duration = Duration::from_millis(50);
 
 struct Migrator;
 
@@ -87,12 +86,18 @@ pub enum MigrateError {
     /// Somebody else's migration did not end in time; the database is as it was.
     #[error("another process has been migrating this database for {} seconds: wait for it to end, then try again", WAIT_MAX.as_secs())]
     Waited,
-    /// A kind of database without migrations here.
-    #[error("there are no migrations for {0:?} yet: use an SQLite file")]
-    Backend(DbBackend),
     /// The database itself failed; a migration that was under way is rolled back.
     #[error("the database failed: {0}")]
     Database(#[from] DbErr),
+}
+
+impl From<AloneError> for MigrateError {
+    fn from(error: AloneError) -> Self {
+        match error {
+            AloneError::Waited(_) => Self::Waited,
+            AloneError::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 /// The schema version that this program knows and needs.
@@ -110,7 +115,8 @@ fn number(name: &str) -> u32 {
     name.trim_start_matches('m').split('_').next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// Applies what is missing, in one transaction that no other process can share; waits for one that is at it.
+/// Applies what is missing, in one transaction that no other process can share; waits for one that is at it. On MariaDB and MySQL it
+/// takes two connections.
 ///
 /// # Errors
 /// When the database is a newer program's, when another process migrates it for too long, or when it fails: nothing is applied.
@@ -123,54 +129,13 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<Report, MigrateError> {
 /// # Errors
 /// As [`migrate`].
 pub async fn migrate_saying(db: &DatabaseConnection, waiting: impl FnOnce() + Send) -> Result<Report, MigrateError> {
-    let (tx, waited) = lock(db, waiting).await?;
-    let before = status_of(&tx).await?;
+    let alone = alone(db, TABLE, WAIT_MAX, waiting).await?;
+    let before = status_of(alone.tx()).await?;
     refuse_newer(&before)?;
-    Migrator::up(&tx, None).await?;
-    tx.commit().await?;
+    Migrator::up(alone.tx(), None).await?;
+    let waited = alone.waited();
+    alone.commit().await?;
     Ok(Report { applied: before.pending, version: version(), waited })
-}
-
-/// A transaction that holds the migration lock: on SQLite the database's write lock itself, held from the first look at what
-/// is applied until the commit. A server's advisory lock is taken here, in that transaction.
-async fn lock(
-    db: &DatabaseConnection, waiting: impl FnOnce() + Send,
-) -> Result<(DatabaseTransaction, bool), MigrateError> {
-    let backend = db.get_database_backend();
-    if backend != DbBackend::Sqlite {
-        return Err(MigrateError::Backend(backend));
-    }
-    let immediate = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    let began = Instant::now();
-    let mut waiting = Some(waiting);
-    loop {
-        match db.begin_with_options(immediate).await {
-            Ok(tx) => return Ok((tx, waiting.is_none())),
-            Err(error) if is_busy(&error) && began.elapsed() < WAIT_MAX => {
-                if let Some(say) = waiting.take() {
-                    say();
-                }
-                tokio::time::sleep(WAIT_STEP).await;
-            }
-            Err(error) if is_busy(&error) => return Err(MigrateError::Waited),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// `SQLITE_BUSY` and its kin: the low byte of the code is 5.
-fn is_busy(error: &DbErr) -> bool {
-    let (DbErr::Conn(RuntimeErr::SqlxError(e))
-    | DbErr::Exec(RuntimeErr::SqlxError(e))
-    | DbErr::Query(RuntimeErr::SqlxError(e))) = error
-    else {
-        return false;
-    };
-    let SqlxError::Database(e) = &**e else { return false };
-    e.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
 
 /// What is applied and what is not; changes nothing.

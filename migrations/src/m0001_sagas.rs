@@ -1,5 +1,6 @@
 //! Version 1: sagas, their journals, timers and inboxes, and the incarnation that fences writers.
 
+use crate::tables::{bytes, create_index, create_table, name, text};
 use sea_orm::{
     DbBackend,
     sea_query::{ColumnDef, ConditionalStatement, Expr, Index, IndexCreateStatement, Table},
@@ -27,7 +28,7 @@ impl MigrationTrait for Sagas {
             .table("nodes")
             .col(ColumnDef::new("node").big_integer().not_null().primary_key())
             .col(ColumnDef::new("incarnation").big_integer().not_null());
-        manager.create_table(nodes).await
+        create_table(manager, nodes).await
     }
 }
 
@@ -37,10 +38,10 @@ async fn sagas(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     table
         .table("sagas")
         .col(ColumnDef::new("id").binary_len(16).not_null().primary_key())
-        .col(ColumnDef::new("namespace").string_len(64).not_null())
-        .col(ColumnDef::new("definition").string_len(64).not_null())
+        .col(name(manager, "namespace", 64).not_null())
+        .col(name(manager, "definition", 64).not_null())
         .col(ColumnDef::new("version").big_integer().not_null())
-        .col(ColumnDef::new("saga_key").string_len(255).not_null())
+        .col(name(manager, "saga_key", 255).not_null())
         .col(ColumnDef::new("payload_hash").binary_len(32).not_null())
         .col(ColumnDef::new("parent_id").binary_len(16))
         .col(ColumnDef::new("parent_step").string_len(255))
@@ -49,37 +50,39 @@ async fn sagas(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(ColumnDef::new("attention").boolean().not_null())
         .col(ColumnDef::new("updated").big_integer().not_null())
         .col(ColumnDef::new("wakes").big_integer())
-        .col(ColumnDef::new("output").text())
+        .col(text(manager, "output"))
         .col(ColumnDef::new("started").big_integer().not_null())
         .col(ColumnDef::new("retention").small_integer());
-    manager.create_table(table).await?;
+    create_table(manager, table).await?;
     // The key stands first, so that a list by key alone finds its place in this index too.
-    let key = index("sagas_key", &["saga_key", "definition", "namespace"]).unique().take();
-    manager.create_index(key).await?;
-    manager.create_index(index("sagas_by_status", &["status", "id"])).await?;
-    manager.create_index(index("sagas_by_definition", &["definition", "status", "id"])).await?;
-    partial(manager, index("sagas_parked", &["id"]), "parked > 0").await?;
-    partial(manager, index("sagas_attention", &["id"]), "attention").await?;
-    partial(manager, index("sagas_retention", &["retention", "updated"]), "retention IS NOT NULL").await
+    let key = over(&["saga_key", "definition", "namespace"]).unique().take();
+    create_index(manager, "sagas", "sagas_key", key).await?;
+    create_index(manager, "sagas", "sagas_by_status", over(&["status", "id"])).await?;
+    create_index(manager, "sagas", "sagas_by_definition", over(&["definition", "status", "id"])).await?;
+    partial(manager, "sagas_parked", [&["id"], &["parked", "id"]], "parked > 0").await?;
+    partial(manager, "sagas_attention", [&["id"], &["attention", "id"]], "attention").await?;
+    partial(manager, "sagas_retention", [&["retention", "updated"]; 2], "retention IS NOT NULL").await
 }
 
-fn index(name: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
+fn over(columns: &[&'static str]) -> IndexCreateStatement {
     let mut index = Index::create();
-    index.name(name).table("sagas");
     for column in columns {
         index.col(*column);
     }
     index
 }
 
-/// An index over the few rows that fit `condition`; over all rows where the database has no partial indexes.
+/// An index of the first columns over the few rows that fit `condition`; of the second over all rows, where the database has no
+/// partial indexes.
 async fn partial(
-    manager: &SchemaManager<'_>, mut index: IndexCreateStatement, condition: &'static str,
+    manager: &SchemaManager<'_>, name: &'static str, columns: [&[&'static str]; 2], condition: &'static str,
 ) -> Result<(), DbErr> {
-    if manager.get_database_backend() != DbBackend::MySql {
-        index.and_where(Expr::cust(condition));
-    }
-    manager.create_index(index).await
+    let index = if manager.get_database_backend() == DbBackend::MySql {
+        over(columns[1])
+    } else {
+        over(columns[0]).and_where(Expr::cust(condition)).take()
+    };
+    create_index(manager, "sagas", name, index).await
 }
 
 /// Ordered by rowid on SQLite: batches append whole pages and touch a small index, which writes half of what a table
@@ -91,9 +94,9 @@ async fn journal(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(ColumnDef::new("saga_id").binary_len(16).not_null())
         .col(ColumnDef::new("seq").big_integer().not_null())
         .col(ColumnDef::new("at").big_integer().not_null())
-        .col(ColumnDef::new("entry").blob().not_null())
+        .col(bytes(manager, "entry").not_null())
         .primary_key(Index::create().col("saga_id").col("seq"));
-    manager.create_table(table).await
+    create_table(manager, table).await
 }
 
 async fn timers(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
@@ -101,15 +104,15 @@ async fn timers(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     table
         .table("timers")
         .col(ColumnDef::new("saga_id").binary_len(16).not_null())
-        .col(ColumnDef::new("name").string_len(320).not_null())
+        .col(name(manager, "name", 320).not_null())
         .col(ColumnDef::new("due").big_integer().not_null())
         .col(ColumnDef::new("attempt").big_integer().not_null())
         .primary_key(Index::create().col("saga_id").col("name"));
     if manager.get_database_backend() == DbBackend::Sqlite {
         table.extra("WITHOUT ROWID");
     }
-    manager.create_table(table).await?;
-    manager.create_index(Index::create().name("timers_due").table("timers").col("due").take()).await
+    create_table(manager, table).await?;
+    create_index(manager, "timers", "timers_due", over(&["due"])).await
 }
 
 /// Its ids are never used twice (AUTOINCREMENT on SQLite): a row is deleted by its id, perhaps long after it was read.
@@ -120,6 +123,6 @@ async fn inbox(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(ColumnDef::new("id").big_integer().not_null().auto_increment().primary_key())
         .col(ColumnDef::new("saga_id").binary_len(16).not_null())
         .col(ColumnDef::new("at").big_integer().not_null())
-        .col(ColumnDef::new("message").blob().not_null());
-    manager.create_table(table).await
+        .col(bytes(manager, "message").not_null());
+    create_table(manager, table).await
 }

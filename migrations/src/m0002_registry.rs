@@ -1,5 +1,6 @@
 //! Version 2: registered definitions, and what operators did.
 
+use crate::tables::{create_index, create_table, name, text};
 use sea_orm::sea_query::{ColumnDef, Index, Table};
 use sea_orm_migration::prelude::*;
 
@@ -18,22 +19,22 @@ impl MigrationTrait for Registry {
         let mut definitions = Table::create();
         definitions
             .table("definitions")
-            .col(ColumnDef::new("name").string_len(64).not_null())
+            .col(name(manager, "name", 64).not_null())
             .col(ColumnDef::new("version").big_integer().not_null())
             .col(ColumnDef::new("fingerprint").string_len(128).not_null())
-            .col(ColumnDef::new("description").text().not_null())
+            .col(text(manager, "description").not_null())
             .primary_key(Index::create().col("name").col("version"));
-        manager.create_table(definitions).await?;
+        create_table(manager, definitions).await?;
         let mut audit = Table::create();
         audit
             .table("audit")
             .col(ColumnDef::new("id").big_integer().not_null().auto_increment().primary_key())
             .col(ColumnDef::new("saga_id").binary_len(16).not_null())
             .col(ColumnDef::new("at").big_integer().not_null())
-            .col(ColumnDef::new("actor").text().not_null())
-            .col(ColumnDef::new("action").text().not_null())
-            .col(ColumnDef::new("reason").text().not_null());
-        manager.create_table(audit).await?;
-        manager.create_index(Index::create().name("audit_of_saga").table("audit").col("saga_id").col("id").take()).await
+            .col(text(manager, "actor").not_null())
+            .col(text(manager, "action").not_null())
+            .col(text(manager, "reason").not_null());
+        create_table(manager, audit).await?;
+        create_index(manager, "audit", "audit_of_saga", Index::create().col("saga_id").col("id").take()).await
     }
 }

@@ -1,6 +1,7 @@
 //! Version 3: the index of a definition's sagas begins with their namespace, for lists and counts of one namespace.
 
-use sea_orm::sea_query::Index;
+use crate::tables::create_index;
+use sea_orm::{DbBackend, sea_query::Index};
 use sea_orm_migration::prelude::*;
 
 pub(crate) struct Namespaces;
@@ -15,12 +16,15 @@ impl MigrationName for Namespaces {
 #[async_trait::async_trait]
 impl MigrationTrait for Namespaces {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_index(Index::drop().name("sagas_by_definition").table("sagas").to_owned()).await?;
+        // Where a migration broke off it may be gone.
+        let mysql = manager.get_database_backend() == DbBackend::MySql;
+        if !mysql || manager.has_index("sagas", "sagas_by_definition").await? {
+            manager.drop_index(Index::drop().name("sagas_by_definition").table("sagas").to_owned()).await?;
+        }
         let mut index = Index::create();
-        index.name("sagas_of_namespace").table("sagas");
         for column in ["namespace", "definition", "status", "id"] {
             index.col(column);
         }
-        manager.create_index(index).await
+        create_index(manager, "sagas", "sagas_of_namespace", index).await
     }
 }

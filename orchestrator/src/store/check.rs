@@ -1,6 +1,6 @@
 //! What every store demands of a batch before it touches a row.
 
-use super::{Batch, Change, JournalRow, Start, StoreError};
+use super::{Batch, Change, JournalRow, Projection, Start, StoreError, TimerChange};
 use std::collections::HashSet;
 use tercet_core::SagaId;
 
@@ -10,6 +10,7 @@ use tercet_core::SagaId;
 pub(super) fn sound(batch: &Batch) -> Result<(), StoreError> {
     batch.starts.iter().try_for_each(start_is_whole)?;
     batch.changes.iter().try_for_each(change_is_of_one_saga)?;
+    texts_can_be_kept(batch)?;
     let mut seen = HashSet::with_capacity(batch.changes.len());
     match batch.changes.iter().flat_map(|change| &change.entries).find(|entry| !seen.insert((entry.saga, entry.seq))) {
         Some(twice) => Err(StoreError::Conflict { saga: twice.saga }),
@@ -39,5 +40,25 @@ fn in_order(saga: SagaId, entries: &[JournalRow]) -> Result<(), StoreError> {
         Ok(())
     } else {
         Err(StoreError::Refused(format!("the entries for saga {saga} are not one row of its own, without gaps")))
+    }
+}
+
+/// PostgreSQL keeps no U+0000 in a text, so no store does: the same batch has the same end on all of them.
+fn texts_can_be_kept(batch: &Batch) -> Result<(), StoreError> {
+    let changed =
+        batch.changes.iter().filter_map(|change| change.projection.as_ref()).map(|(_, projection)| projection);
+    let projections = batch.starts.iter().map(|start| &start.row.projection).chain(changed);
+    let outputs = projections.filter_map(|projection: &Projection| projection.output.as_deref());
+    let moved = batch.changes.iter().flat_map(|change| &change.timers).map(|change| match change {
+        TimerChange::Set(timer) => &timer.name,
+        TimerChange::Clear(_, name) => name,
+    });
+    let begun = batch.starts.iter().flat_map(|start| &start.timers).map(|timer| &timer.name);
+    let timers = begun.chain(moved).map(|name| name.0.as_str());
+    let audit = batch.changes.iter().flat_map(|change| &change.audit);
+    let audit = audit.flat_map(|row| [row.actor.as_str(), row.action.as_str(), row.reason.as_str()]);
+    match outputs.chain(timers).chain(audit).find(|text| text.contains('\0')) {
+        Some(text) => Err(StoreError::Refused(format!("the text {text:?} has the character U+0000"))),
+        None => Ok(()),
     }
 }

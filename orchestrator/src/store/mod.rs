@@ -12,7 +12,9 @@ mod sqlite;
 
 pub use memory::MemoryStore;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteOptions, SqliteStore};
+pub use sqlite::{ServerStore, SqliteOptions, SqliteStore};
+#[cfg(feature = "sqlite")]
+pub use tercet_database::{BadUrl, DatabaseUrl, Kind as DatabaseKind};
 
 use std::{future::Future, pin::Pin};
 use tercet_core::{DefinitionName, Millis, Namespace, PayloadHash, SagaId, SagaKey, StepInstance};

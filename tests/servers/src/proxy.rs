@@ -72,13 +72,13 @@ impl Proxy {
         url.replace(&format!(":{target}/"), &format!(":{}/", self.port()))
     }
 
-    /// Loses what the server answers to the next `times` requests that contain `text`, and breaks the connection: it was done, and
+    /// Loses what the server answers to the next `times` requests that end with `text`, and breaks the connection: it was done, and
     /// nobody is told.
     pub fn lose_answers(&self, text: &str, times: u32) {
         self.shared.plan().lose = Some((text.as_bytes().to_vec(), times, true));
     }
 
-    /// Loses the next `times` requests that contain `text`, and breaks the connection: it was not done, and nobody is told.
+    /// Loses the next `times` requests that end with `text`, and breaks the connection: it was not done, and nobody is told.
     pub fn lose_requests(&self, text: &str, times: u32) {
         self.shared.plan().lose = Some((text.as_bytes().to_vec(), times, false));
     }
@@ -161,7 +161,8 @@ impl Shared {
     fn request(&self, bytes: &[u8], losing: &AtomicBool) -> bool {
         let mut plan = self.plan();
         let Some((text, times, arrives)) = &mut plan.lose else { return true };
-        if *times == 0 || !bytes.windows(text.len()).any(|part| part == text.as_slice()) {
+        // PostgreSQL's texts end with a zero.
+        if *times == 0 || !bytes.strip_suffix(&[0]).unwrap_or(bytes).ends_with(text) {
             return true;
         }
         *times -= 1;

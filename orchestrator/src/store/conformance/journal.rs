@@ -185,10 +185,10 @@ pub async fn a_batch_beyond_every_limit_is_written_whole(store: Tested) {
     assert!(lost.iter().zip(1..).all(|(became, n)| *became == Started::Taken { by: saga(n), same_payload: true }));
 }
 
-/// Escaped and real NULs, quotes, every plane of Unicode, a long key, bytes that are no text.
+/// An escaped NUL, quotes, every plane of Unicode, a long key, bytes that are no text.
 pub async fn text_is_kept_byte_for_byte(store: Tested) {
     let node = raise(&store).await;
-    let text = "{\"a\":\"\\u0000\", \"b\" :'\"\u{0}\u{1F980}e\u{301} \u{10FFFF}?1 -- \r\n\t\"}";
+    let text = "{\"a\":\"\\u0000\", \"b\" :'\"\u{1F980}e\u{301} \u{10FFFF}?1 -- \r\n\t\"}";
     let key = format!("é'\"%_🦀{}", "k".repeat(200 - 10));
     assert_eq!(key.len(), 200);
     let mut new = start(1, &key);
@@ -207,6 +207,38 @@ pub async fn text_is_kept_byte_for_byte(store: Tested) {
     ok(store.commit(node, changes(vec![change])).await);
     assert_eq!(ok(store.saga(saga(1)).await).map(|row| row.projection), Some(projection));
     assert_eq!(ok(store.audit(saga(1)).await), [audit]);
+}
+
+/// U+0000 is in no JSON text and in no name, and PostgreSQL keeps none: every store refuses it alike, and nothing of its batch is written.
+pub async fn a_text_that_some_database_would_refuse_is_refused(store: Tested) {
+    let node = begun(&store, 1).await;
+    let output = super::Projection { output: Some("\0".to_owned()), ..trying(9) };
+    let audit = |actor: &str, action: &str, reason: &str| Change {
+        audit: vec![AuditRow {
+            saga: saga(1),
+            at: Millis(9),
+            actor: actor.into(),
+            action: action.into(),
+            reason: reason.into(),
+        }],
+        ..Change::default()
+    };
+    let mut begins = start(2, "k2");
+    begins.row.projection.output = Some("\0".to_owned());
+    let named = Change { timers: vec![TimerChange::Set(timer(1, "\0", 5))], ..Change::default() };
+    for batch in [
+        changes(vec![append(1, 2), project(1, output)]),
+        changes(vec![append(1, 2), audit("\0", "b", "c")]),
+        changes(vec![append(1, 2), audit("a", "\0", "c")]),
+        changes(vec![append(1, 2), audit("a", "b", "\0")]),
+        changes(vec![append(1, 2), named]),
+        starts(vec![begins]),
+    ] {
+        let answer = store.commit(node, batch).await;
+        assert!(matches!(answer, Err(StoreError::Refused(_))), "{answer:?}");
+    }
+    is_untouched(&store, 1).await;
+    assert_eq!(ok(store.saga(saga(2)).await), None);
 }
 
 /// A saga may act twice before its batch is written.

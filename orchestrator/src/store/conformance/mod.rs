@@ -35,10 +35,14 @@ pub type Tested = Arc<dyn Store>;
 /// use tercet::store::{MemoryStore, conformance::Tested};
 /// tercet::store_conformance!(async { (Arc::new(MemoryStore::new()) as Tested, ()) });
 /// ```
+///
+/// `store_conformance!(fn every_check)` makes one function of them all instead, which asks for a new store for each: where making a
+/// database is cheap and making a server is not.
 #[macro_export]
 macro_rules! store_conformance {
-    ($open:expr) => {
-        $crate::store_conformance! { $open;
+    (fn $name:ident) => { $crate::store_conformance! { @list one $name } };
+    (@list $how:ident $($what:tt)+) => {
+        $crate::store_conformance! { @$how $($what)+;
             a_start_is_there_with_its_entries_and_timers
             a_taken_key_answers_its_owner_and_tells_payloads_apart
             of_two_starts_under_one_key_the_first_wins
@@ -57,6 +61,7 @@ macro_rules! store_conformance {
             incarnations_only_rise
             a_batch_beyond_every_limit_is_written_whole
             text_is_kept_byte_for_byte
+            a_text_that_some_database_would_refuse_is_refused
             several_changes_of_one_saga_count_in_order
             timers_come_soonest_first_up_to_a_limit
             timers_are_walked_page_by_page
@@ -76,13 +81,23 @@ macro_rules! store_conformance {
             a_purge_stops_at_its_limit
         }
     };
-    ($open:expr; $($check:ident)+) => { $(
+    (@each ($open:expr); $($check:ident)+) => { $(
         #[tokio::test]
         async fn $check() {
             let (store, _kept) = $open.await;
             $crate::store::conformance::$check(store).await;
         }
     )+ };
+    (@one $name:ident; $($check:ident)+) => {
+        async fn $name<K, F: Future<Output = ($crate::store::conformance::Tested, K)>>(open: impl Fn() -> F) {
+            $(
+                eprintln!("{}", stringify!($check));
+                let (store, _kept) = open().await;
+                $crate::store::conformance::$check(store).await;
+            )+
+        }
+    };
+    ($open:expr) => { $crate::store_conformance! { @list each ($open) } };
 }
 
 fn name<T: FromStr<Err: Display>>(text: &str) -> T {

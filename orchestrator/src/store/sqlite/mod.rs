@@ -8,6 +8,7 @@ mod network;
 mod open;
 mod reads;
 mod rows;
+mod server;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -18,6 +19,7 @@ use super::{
     Store, StoreError, Stored, TimerChange, TimerRow,
 };
 pub use open::SqliteOptions;
+pub use server::ServerStore;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use std::{fs::File, path::PathBuf, sync::Arc};
 use tercet_core::{DefinitionName, Millis, Namespace, SagaId, SagaKey};

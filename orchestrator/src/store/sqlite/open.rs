@@ -1,6 +1,6 @@
 //! Opening the file: what can be wrong with it, the lock that makes this process its only one, and the settings.
 
-use super::{SqliteFile, SqliteStore, errors, network, writer::Writer};
+use super::{SqliteFile, SqliteStore, errors, network, server::errors::schema, writer::Writer};
 use crate::store::StoreError;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
@@ -13,7 +13,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tercet_migrations::MigrateError;
 
 /// How an SQLite store uses the machine. The defaults suit one node on a few cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,16 +151,6 @@ fn in_use(path: &Path, lock: &mut File) -> StoreError {
     StoreError::InUse(format!(
         "{who} has the database {path} open, and only one may: stop it, talk to it through its API, or name another file"
     ))
-}
-
-fn schema(error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::Database(error) => errors::failed(error),
-        MigrateError::Waited => StoreError::Unavailable(error.to_string()),
-        MigrateError::Empty | MigrateError::Older { .. } | MigrateError::Newer { .. } | MigrateError::Backend(_) => {
-            StoreError::Schema(error.to_string())
-        }
-    }
 }
 
 async fn connect(

@@ -1,12 +1,12 @@
 //! Every read: by key, by due time, by page. A column that cannot be what was written is [`StoreError::Corrupt`].
 
-use super::{errors::failed, rows};
+use super::{rows, server::errors::failed};
 use crate::store::{
     AuditRow, Count, DefinitionRow, Filter, InboxId, InboxItem, JournalRow, Projection, SagaRow, SagaStatus,
     StoreError, TimerName, TimerRow,
 };
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, QueryResult, TryGetable,
+    ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, TryGetable,
     sea_query::{Expr, ExprTrait, Func, Order, Query, SelectStatement},
 };
 use std::{
@@ -169,7 +169,7 @@ pub(super) async fn list(
     let statuses = if each_status { SagaStatus::ALL.map(Some).to_vec() } else { vec![filter.status] };
     let mut newest_first = BTreeMap::new();
     for status in statuses {
-        for row in all(db, &select_page(filter, status, before, limit), saga_row).await? {
+        for row in all(db, &select_page(db.get_database_backend(), filter, status, before, limit), saga_row).await? {
             // Statuses only go forward, and so does this loop: a saga found twice moved meanwhile, and the second is newer.
             newest_first.insert(Reverse(row.id), row);
         }
@@ -179,14 +179,14 @@ pub(super) async fn list(
 
 /// The conditions of partial indexes are written out: a bound value would hide them from the planner.
 pub(super) fn select_page(
-    filter: &Filter, status: Option<SagaStatus>, before: Option<SagaId>, limit: u32,
+    backend: DbBackend, filter: &Filter, status: Option<SagaStatus>, before: Option<SagaId>, limit: u32,
 ) -> SelectStatement {
     let mut select = select_sagas();
     if let Some(namespace) = &filter.namespace {
-        // Without a definition the page is read in the order of ids: the plus keeps the planner from the namespace's index.
+        // Without a definition the page is read in the order of ids: the plus keeps SQLite's planner from the namespace's index.
         select.and_where(match filter.definition {
-            Some(_) => Expr::col("namespace").eq(namespace.as_str()),
-            None => Expr::cust_with_values("+namespace = ?", [namespace.as_str()]),
+            None if backend == DbBackend::Sqlite => Expr::cust_with_values("+namespace = ?", [namespace.as_str()]),
+            _ => Expr::col("namespace").eq(namespace.as_str()),
         });
     }
     if let Some(definition) = &filter.definition {

@@ -335,7 +335,7 @@ async fn no_statement_scans_a_table() {
         (Filter { from: Some(one[0]), ..Filter::default() }, None),
         (Filter { key: Some(key), ..Filter::default() }, None),
     ] {
-        selects.push(reads::select_page(&filter, status, Some(one[0]), 10));
+        selects.push(reads::select_page(DbBackend::Sqlite, &filter, status, Some(one[0]), 10));
     }
     statements.extend(selects.iter().map(|select| select.to_string(SqliteQueryBuilder)));
     for sql in statements {
@@ -354,8 +354,8 @@ async fn lists_and_counts_walk_an_index() {
     let namespace = Some("default".parse().unwrap());
     let page = |filter: Filter| {
         let own = Filter { namespace: namespace.clone(), ..filter.clone() };
-        let [all, own] =
-            [filter, own].map(|filter| reads::select_page(&filter, None, None, 10).to_string(SqliteQueryBuilder));
+        let [all, own] = [filter, own]
+            .map(|filter| reads::select_page(DbBackend::Sqlite, &filter, None, None, 10).to_string(SqliteQueryBuilder));
         (all, own)
     };
     for (filter, expected) in [

@@ -1,0 +1,181 @@
+//! One transaction for a batch: the fence, the starts, then all rows of a table in one statement.
+
+use super::{
+    Server, apply,
+    dialect::{self, Dialect},
+    end, errors, write,
+};
+use crate::store::{
+    Batch, Change, Incarnation, Projection, SagaRow, Start, Started, StoreError, TimerChange, check, sqlite::rows,
+};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use tercet_core::{PayloadHash, SagaId};
+use tercet_database::{Meaning, meaning};
+
+pub(super) async fn commit(server: &Server, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
+    check::sound(&batch)?;
+    let numbers: Vec<_> = batch.changes.iter().flat_map(|c| &c.entries).map(|e| (e.saga, e.seq)).collect();
+    let tx = server.begin().await?;
+    let done = within(&tx, server.dialect, as_node, batch).await;
+    match end(tx, done).await {
+        Err(StoreError::Conflict { saga }) => {
+            Err(StoreError::Conflict { saga: culprit(server, saga, &numbers).await? })
+        }
+        ended => ended,
+    }
+}
+
+async fn within(
+    tx: &DatabaseTransaction, dialect: Dialect, as_node: Incarnation, batch: Batch,
+) -> Result<Vec<Started>, StoreError> {
+    write::fence(tx, dialect, as_node).await?;
+    let (started, winners) = begin_sagas(tx, dialect, batch.starts).await?;
+    let mut all = Gathered::default();
+    winners.into_iter().for_each(|start| all.start(start));
+    batch.changes.into_iter().for_each(|change| all.change(change));
+    all.write(tx, dialect).await?;
+    Ok(started)
+}
+
+/// What a batch comes to, table by table.
+#[derive(Default)]
+struct Gathered {
+    entries: Vec<[Value; 4]>,
+    first: Option<SagaId>,
+    projections: BTreeMap<SagaId, Projection>,
+    timers: Vec<TimerChange>,
+    taken: Vec<[Value; 1]>,
+    put: Vec<[Value; 3]>,
+    audit: Vec<[Value; 5]>,
+}
+
+impl Gathered {
+    fn start(&mut self, start: Start) {
+        self.first.get_or_insert(start.row.id);
+        self.entries.extend(start.entries.into_iter().map(rows::journal));
+        self.timers.extend(start.timers.into_iter().map(TimerChange::Set));
+    }
+
+    fn change(&mut self, change: Change) {
+        if let Some(entry) = change.entries.first() {
+            self.first.get_or_insert(entry.saga);
+        }
+        self.entries.extend(change.entries.into_iter().map(rows::journal));
+        self.projections.extend(change.projection);
+        self.timers.extend(change.timers);
+        self.taken.extend(change.taken.into_iter().map(rows::inbox_id));
+        self.put.extend(change.put.into_iter().map(rows::inbox));
+        self.audit.extend(change.audit.into_iter().map(rows::audit));
+    }
+
+    async fn write(self, tx: &DatabaseTransaction, dialect: Dialect) -> Result<(), StoreError> {
+        let conflict = |error: DbErr| match self.first {
+            Some(saga) if meaning(&error) == Meaning::Taken => StoreError::Conflict { saga },
+            _ => errors::failed(error),
+        };
+        for statement in dialect.many(&dialect::JOURNAL, self.entries) {
+            tx.execute_raw(statement).await.map_err(conflict)?;
+        }
+        let changed: Vec<[Value; 8]> =
+            self.projections.into_iter().map(|(saga, now)| rows::projection(saga, now)).collect();
+        let must = changed.len() as u64;
+        let touched = apply(tx, dialect, &dialect::PROJECTION, changed).await?;
+        if touched != must {
+            return Err(StoreError::Refused(format!(
+                "{} of the sagas that it would change are not there",
+                must - touched
+            )));
+        }
+        write::change_timers(tx, dialect, self.timers).await?;
+        apply(tx, dialect, &dialect::INBOX_DELETE, self.taken).await?;
+        apply(tx, dialect, &dialect::INBOX, self.put).await?;
+        apply(tx, dialect, &dialect::AUDIT, self.audit).await.map(drop)
+    }
+}
+
+/// Inserts the sagas whose keys are free, in the order of their keys, and says what became of each start, and which of them won.
+async fn begin_sagas(
+    tx: &DatabaseTransaction, dialect: Dialect, starts: Vec<Start>,
+) -> Result<(Vec<Started>, Vec<Start>), StoreError> {
+    if starts.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut order: Vec<usize> = (0..starts.len()).collect();
+    order.sort_by_key(|&i| key_of(&starts[i].row));
+    let mut new = insert(tx, dialect, order.iter().map(|&i| &starts[i].row).collect()).await?;
+    let wins: HashSet<usize> = order.into_iter().filter(|&i| new.remove(&starts[i].row.id)).collect();
+    let losers = starts.iter().enumerate().filter(|(i, _)| !wins.contains(i)).map(|(_, start)| &start.row);
+    let owners = owners(tx, dialect, losers).await?;
+    let outcome = |(i, start): (usize, &Start)| {
+        if wins.contains(&i) {
+            return Ok(Started::New);
+        }
+        let owner = owners.get(&owned_key(&start.row));
+        let &(by, hash) = owner.ok_or(StoreError::Conflict { saga: start.row.id })?;
+        Ok(Started::Taken { by, same_payload: hash == start.row.payload_hash })
+    };
+    let started = starts.iter().enumerate().map(outcome).collect::<Result<_, _>>()?;
+    let winners = starts.into_iter().enumerate().filter(|(i, _)| wins.contains(i)).map(|(_, start)| start).collect();
+    Ok((started, winners))
+}
+
+/// The ids of those that are new. Where the server does not answer which, who has the keys is asked before and after.
+async fn insert(
+    tx: &DatabaseTransaction, dialect: Dialect, sagas: Vec<&SagaRow>,
+) -> Result<HashSet<SagaId>, StoreError> {
+    let mut new = HashSet::new();
+    if dialect == Dialect::Postgres {
+        for statement in dialect.many(&dialect::SAGA, sagas.into_iter().map(rows::saga).collect()) {
+            for row in tx.query_all_raw(statement).await.map_err(errors::failed)? {
+                new.insert(rows::id_from(row.try_get_by_index(0).map_err(errors::failed)?)?);
+            }
+        }
+        return Ok(new);
+    }
+    let before = owners(tx, dialect, sagas.iter().copied()).await?;
+    let free: Vec<&SagaRow> = sagas.into_iter().filter(|row| !before.contains_key(&owned_key(row))).collect();
+    apply(tx, dialect, &dialect::SAGA, free.iter().copied().map(rows::saga).collect()).await?;
+    let after = owners(tx, dialect, free.iter().copied()).await?;
+    let mine = |row: &&&SagaRow| after.get(&owned_key(row)).is_some_and(|(by, _)| *by == row.id);
+    Ok(free.iter().filter(mine).map(|row| row.id).collect())
+}
+
+/// A saga's key as its unique index has it.
+fn key_of(row: &SagaRow) -> (&str, &str, &str) {
+    (row.key.as_str(), row.definition.as_str(), row.namespace.as_str())
+}
+
+type OwnedKey = (String, String, String);
+
+fn owned_key(row: &SagaRow) -> OwnedKey {
+    let (key, definition, namespace) = key_of(row);
+    (key.to_owned(), definition.to_owned(), namespace.to_owned())
+}
+
+/// Who has the keys of these rows.
+async fn owners<'r>(
+    tx: &DatabaseTransaction, dialect: Dialect, of: impl Iterator<Item = &'r SagaRow>,
+) -> Result<HashMap<OwnedKey, (SagaId, PayloadHash)>, StoreError> {
+    let keys = of.map(key_of).map(|(k, d, n)| [k.into(), d.into(), n.into()] as [Value; 3]).collect();
+    let mut owners = HashMap::new();
+    for statement in dialect.many(&dialect::OWNERS, keys) {
+        for row in tx.query_all_raw(statement).await.map_err(errors::failed)? {
+            let (key, definition, namespace, id, hash): (String, String, String, Vec<u8>, Vec<u8>) =
+                row.try_get_many_by_index().map_err(errors::failed)?;
+            owners.insert((key, definition, namespace), (rows::id_from(id)?, rows::hash_from(hash)?));
+        }
+    }
+    Ok(owners)
+}
+
+/// The saga whose entry was there before the batch, looked up once the batch is rolled back; else the one suspected.
+async fn culprit(server: &Server, suspect: SagaId, numbers: &[(SagaId, u32)]) -> Result<SagaId, StoreError> {
+    let numbers = numbers.iter().map(|&(saga, seq)| [rows::id(saga), i64::from(seq).into()]).collect();
+    for statement in server.dialect.many(&dialect::CULPRITS, numbers) {
+        if let Some(row) = server.pool.query_one_raw(statement).await.map_err(errors::failed)? {
+            return rows::id_from(row.try_get_by_index(0).map_err(errors::failed)?);
+        }
+    }
+    Ok(suspect)
+}
