@@ -5,8 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -215,4 +216,87 @@ async fn refunds(version: Version) {
     let moved = ledger.channel.accounts["EUR"].given_back;
     assert_eq!(moved, Minor(17_925 * i64::from(REFUNDS)), "each refund paid once");
     assert_eq!(ledger.notices["refunded"], u64::from(REFUNDS), "each buyer told once");
+}
+
+/// A node in a process of its own, where `nats.url` says who is asked.
+struct Node {
+    process: Child,
+    server: String,
+}
+
+impl Node {
+    fn start(folder: &Path, nats: &Nats) -> Self {
+        let mut command = tercet(folder);
+        command.args(["dev", "--listen", "127.0.0.1:0", "--namespace", "shop", "--log", "warn", "--data", "tercet.db"]);
+        command.env("TERCET_NATS__URL", nats.url()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let at = |line: String| line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned);
+        let server = lines.map_while(Result::ok).find_map(at).unwrap();
+        Self { process, server }
+    }
+
+    fn run(&self, folder: &Path, arguments: &[&str]) -> Output {
+        tercet(folder).args(arguments).args(["--server", &self.server]).output().unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// The command, untouched by the settings of whoever runs the test.
+fn tercet(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tercet"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TERCET_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn a_node_lists_the_participants_that_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Nats::start(Version::Floor).unwrap();
+    let node = Node::start(folder.path(), &server);
+    let nobody = node.run(folder.path(), &["participant", "ls"]);
+    assert_eq!(String::from_utf8(nobody.stdout).unwrap(), "no participant is there\n");
+
+    let (first, second) = (Process::start(folder.path(), &server), Process::start(folder.path(), &server));
+    let listed = loop {
+        let listed = node.run(folder.path(), &["participant", "ls", "-o", "json"]);
+        let listed: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout).unwrap();
+        if listed.len() == 20 {
+            break listed;
+        }
+    };
+    let of = |name: &str| listed.iter().filter(|one| one["participant"] == name).collect::<Vec<_>>();
+    let inventory = of("inventory");
+    assert_eq!(inventory.len(), 2, "two instances of each");
+    assert_ne!(inventory[0]["instance"], inventory[1]["instance"]);
+    assert_eq!(inventory[0]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(inventory[0]["operations"][1]["contracts"], serde_json::json!(["inventory.reserve/1"]));
+    assert_eq!(inventory[0]["operations"][1]["calls"], 0);
+
+    let table = String::from_utf8(node.run(folder.path(), &["participant", "ls"]).stdout).unwrap();
+    let line = table.lines().find(|line| line.starts_with("push ")).unwrap();
+    assert!(line.ends_with("0.0 ms   push.notify/1"), "{line}");
+    first.end();
+    second.end();
+
+    let mut server = server;
+    server.kill();
+    let gone = loop {
+        let gone = node.run(folder.path(), &["participant", "ls"]);
+        if !gone.status.success() {
+            break gone;
+        }
+    };
+    assert_eq!(gone.status.code(), Some(5), "unavailable");
+    let said = String::from_utf8(gone.stderr).unwrap();
+    assert!(said.contains("the connection to NATS at 127.0.0.1:"), "{said}");
 }

@@ -3,7 +3,11 @@
 use crate::settings::{Login, Settings};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use futures_util::StreamExt;
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How long one attempt may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -142,13 +146,13 @@ async fn options(settings: &Settings, name: &str) -> Result<ConnectOptions, Conn
     })
 }
 
-async fn readable(path: &PathBuf) -> Result<PathBuf, ConnectError> {
+async fn readable(path: &Path) -> Result<PathBuf, ConnectError> {
     tokio::fs::read(path).await.map_err(unreadable(path))?;
-    Ok(path.clone())
+    Ok(path.to_owned())
 }
 
-fn unreadable(path: &PathBuf) -> impl FnOnce(io::Error) -> ConnectError {
-    move |error| ConnectError::File { path: path.clone(), why: error.kind().to_string() }
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ConnectError {
+    move |error| ConnectError::File { path: path.to_owned(), why: error.kind().to_string() }
 }
 
 fn failure(settings: &Settings, error: &async_nats::ConnectError) -> ConnectError {

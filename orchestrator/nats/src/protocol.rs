@@ -1,5 +1,5 @@
 //! The wire protocol: a call as subject, headers and body, and an answer as headers and body. Any language with a NATS client can
-//! speak it; `orchestrator/asyncapi.yaml` writes it down.
+//! speak it; `orchestrator/asyncapi.json` writes it down.
 //!
 //! Subject `tercet.<namespace>.<participant>.<operation>.<phase>`. The body of a confirm or cancel is `{"request": …, "reply": …}`,
 //! without `reply` where it is not known; that of every other phase is the request.

@@ -11,6 +11,8 @@ mod fields;
 mod guard;
 mod health;
 mod json;
+#[cfg(feature = "nats")]
+pub mod participants;
 pub mod problem;
 mod prometheus;
 mod sagas;
@@ -42,6 +44,8 @@ pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
     events: Option<Arc<dyn EventSource>>,
+    #[cfg(feature = "nats")]
+    nats: Option<crate::transport::Nats>,
 }
 
 impl Listening {
@@ -52,7 +56,13 @@ impl Listening {
     pub async fn at(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, events: None })
+        Ok(Self {
+            listener,
+            address,
+            events: None,
+            #[cfg(feature = "nats")]
+            nats: None,
+        })
     }
 
     /// Where: with the port that was given when none was asked for.
@@ -67,6 +77,13 @@ impl Listening {
         Self { events: source, ..self }
     }
 
+    /// Shows the participants that are there over that.
+    #[cfg(feature = "nats")]
+    #[must_use]
+    pub fn nats(self, nats: Option<crate::transport::Nats>) -> Self {
+        Self { nats, ..self }
+    }
+
     /// Serves routes of the program's own until `stop`, with the API's time limits and without its guard.
     pub async fn serve_routes(self, routes: Routes, stop: CancellationToken) {
         serving::serve(self.listener, routes, stop).await;
@@ -76,7 +93,13 @@ impl Listening {
     /// it; on a loopback address only requests from this machine's own pages and programs are taken.
     pub async fn serve(self, engine: Engine, token: Option<Secret>, stop: CancellationToken) {
         let guard = Guard { token, loopback: self.address.ip().is_loopback() };
-        let app = App { engine, stop: stop.clone(), events: self.events };
+        let app = App {
+            engine,
+            stop: stop.clone(),
+            events: self.events,
+            #[cfg(feature = "nats")]
+            nats: self.nats,
+        };
         tokio::select! {
             () = serving::serve(self.listener, router(app, guard), stop) => {}
             () = prometheus::upkeep() => {}
@@ -96,6 +119,8 @@ struct App {
     engine: Engine,
     stop: CancellationToken,
     events: Option<Arc<dyn EventSource>>,
+    #[cfg(feature = "nats")]
+    nats: Option<crate::transport::Nats>,
 }
 
 impl App {
@@ -125,7 +150,10 @@ fn router(app: App, guard: Guard) -> Router {
         .route("/v1/definitions/{name}/lint", get(definitions::lint))
         .route("/v1/counts", get(counts::counts))
         .route("/v1/events", get(events::list))
-        .route("/metrics", get(prometheus::show))
+        .route("/metrics", get(prometheus::show));
+    #[cfg(feature = "nats")]
+    let v1 = v1.route("/v1/participants", get(participants::list));
+    let v1 = v1
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check));

@@ -10,6 +10,7 @@ mod logs;
 mod node;
 mod output;
 mod page;
+mod participant;
 mod progress;
 mod saga;
 
@@ -171,6 +172,13 @@ impl Tercet {
                 .arg_required_else_help(true),
             )
             .subcommand(
+                participant::Command::augment_subcommands(
+                    Command::new("participant").about("Look at the participants that are there over NATS"),
+                )
+                .subcommand_required(true)
+                .arg_required_else_help(true),
+            )
+            .subcommand(
                 Data::augment_args(Command::new("migrate"))
                     .about("Make the database, or bring it to this version's schema"),
             )
@@ -216,6 +224,10 @@ impl Tercet {
             "events" => {
                 let client = Client::new(&config, self.name, global.server.is_some())?;
                 events::run(events::Command::from_arg_matches(inner)?, &client, form.plain()?).await
+            }
+            "participant" => {
+                let client = Client::new(&config, self.name, global.server.is_some())?;
+                participant::run(participant::Command::from_arg_matches(inner)?, &client, form.plain()?).await
             }
             "migrate" => migrate(&config, form.plain()?).await,
             _ => self.here(command, inner, config, form.plain()?).await,
@@ -327,7 +339,7 @@ async fn serve(context: &Context, hosting: Option<Hosting>) -> Result<ExitCode, 
     let hosted = hosted(context, hosting).await?;
     let node = context.run(hosted, Database::MustBeThere, true).await?;
     if let Some(address) = node.address() {
-        tracing::info!(%address, data = %context.config.data.display(), "serving");
+        tracing::info!(%address, data = context.config.journal(), "serving");
     }
     node.until_stopped().await?;
     Ok(ExitCode::SUCCESS)
@@ -340,7 +352,7 @@ async fn dev(context: &Context, hosting: Option<Hosting>, name: &str) -> Result<
     names.dedup();
     let first = names.first().copied().unwrap_or("DEFINITION");
     line(format!("running  {}", if names.is_empty() { "no definition yet".to_owned() } else { names.join(", ") }));
-    line(format!("data     {}", context.config.data.display()));
+    line(format!("data     {}", context.config.journal()));
     line(format!("API      http://{}", node.address().unwrap_or(context.config.listen)));
     let there = node.server_flag();
     line(format!("try      {name} saga start {first} --key try-1 --input '{{…}}' --wait tried{there}"));
@@ -352,8 +364,8 @@ async fn dev(context: &Context, hosting: Option<Hosting>, name: &str) -> Result<
 }
 
 async fn migrate(config: &Config, output: Output) -> Result<ExitCode, Failure> {
-    node::open(&config.data, Database::MadeAndMigrated).await?.close().await;
-    let (data, version) = (config.data.display().to_string(), tercet_migrations::version());
+    node::open(config, Database::MadeAndMigrated).await?.close().await;
+    let (data, version) = (config.journal(), tercet_migrations::version());
     match output {
         Output::Table => line(format!("{data} is at schema version {version}")),
         Output::Json | Output::Jsonl => line(serde_json::json!({"database": data, "schema": version})),

@@ -6,9 +6,8 @@ use crate::{
     api::{Listening, Routes, record_metrics},
     config::{Config, Setting, Sources},
     published::EventSource,
-    store::SqliteOptions,
-    store::SqliteStore,
     ingress::Ingress,
+    store::{ServerStore, SqliteOptions, SqliteStore, Store, StoreError},
     transport::{InProcess, Mixed, Nats, Transport},
 };
 use std::{
@@ -153,8 +152,10 @@ impl Context {
             }
             None => None,
         };
-        let file = hosted.database.clone().unwrap_or_else(|| self.config.data.clone());
-        let store = open(&file, database).await?;
+        let store = match &hosted.database {
+            Some(file) => open_file(file, database).await?,
+            None => open(&self.config, database).await?,
+        };
         let settings = Settings {
             look_ahead: self.config.look_ahead,
             retention: self.config.retention,
@@ -171,7 +172,7 @@ impl Context {
             None => Arc::new(here),
         };
         let parts = Parts {
-            store: Arc::new(store.clone()),
+            store: store.clone(),
             transport,
             registry: self.registry.clone(),
             env: hosted.env.unwrap_or_else(|| Arc::new(Machine::new())),
@@ -190,7 +191,7 @@ impl Context {
             beside.spawn(listening.serve_routes(routes, stop.clone()));
         }
         let address = listening.as_ref().map(Listening::address);
-        let listening = listening.map(|listening| listening.events(hosted.events));
+        let listening = listening.map(|listening| listening.events(hosted.events).nats(nats.clone()));
         let token = self.config.token.clone();
         let api = listening.map(|listening| tokio::spawn(listening.serve(engine.clone(), token, stop.clone())));
         let own = self.config.own.settings.clone();
@@ -210,12 +211,31 @@ async fn listen(address: SocketAddr, by: &str) -> Result<Listening, Failure> {
     })
 }
 
-pub(super) async fn open(file: &Path, database: Database) -> Result<SqliteStore, Failure> {
+/// Between two looks at whether a server is there.
+const KNOCK_EVERY: Duration = Duration::from_secs(2);
+
+/// The configured database. A server that is not there yet is waited for where a node is to serve: both may begin together.
+pub(super) async fn open(config: &Config, database: Database) -> Result<Arc<dyn Store>, Failure> {
+    let Some(url) = &config.database else { return open_file(&config.data, database).await };
+    if database == Database::MadeAndMigrated {
+        return Ok(Arc::new(ServerStore::create(url).await?));
+    }
+    loop {
+        match ServerStore::open(url).await {
+            Ok(store) => return Ok(Arc::new(store)),
+            Err(error @ StoreError::Unavailable(_)) => tracing::warn!(%error, "waiting for the database"),
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(KNOCK_EVERY).await;
+    }
+}
+
+async fn open_file(file: &Path, database: Database) -> Result<Arc<dyn Store>, Failure> {
     if database == Database::MustBeThere {
-        return Ok(SqliteStore::open(file, SqliteOptions::default()).await?);
+        return Ok(Arc::new(SqliteStore::open(file, SqliteOptions::default()).await?));
     }
     make_folder_of(file)?;
-    Ok(SqliteStore::create(file).await?)
+    Ok(Arc::new(SqliteStore::create(file).await?))
 }
 
 fn make_folder_of(file: &Path) -> Result<(), Failure> {
@@ -235,16 +255,21 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), Failure> {
 }
 
 /// A node that runs in this process.
-#[derive(Debug)]
 pub struct Node {
     engine: Engine,
-    store: SqliteStore,
+    store: Arc<dyn Store>,
     nats: Option<Nats>,
     address: Option<SocketAddr>,
     api: Option<JoinHandle<()>>,
     beside: JoinSet<()>,
     stop: CancellationToken,
     own: Vec<Setting>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Node {

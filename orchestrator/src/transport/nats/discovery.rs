@@ -1,9 +1,9 @@
 //! Who is there: participants are NATS services, and say so themselves.
 
 use futures_util::StreamExt;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, time::Duration};
-use tercet_core::Namespace;
+use tercet_core::{Millis, Namespace};
 use tercet_nats::{
     async_nats::{
         Client,
@@ -14,7 +14,7 @@ use tercet_nats::{
 use tokio::time::Instant;
 
 /// One running instance of a participant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovered {
     /// The participant's name.
     pub participant: String,
@@ -22,14 +22,14 @@ pub struct Discovered {
     pub instance: String,
     /// The version of its program.
     pub version: String,
-    /// Since when it runs: RFC 3339.
-    pub started: String,
+    /// Since when it runs, where it says so.
+    pub started: Option<Millis>,
     /// What it offers.
     pub operations: Vec<Operation>,
 }
 
 /// An operation that an instance offers, and what became of its calls there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
     /// The operation's name.
     pub operation: String,
@@ -59,7 +59,7 @@ pub(super) async fn discover(
 }
 
 fn discovered(stats: Option<Stats>, info: Info) -> Discovered {
-    let started = stats.as_ref().map(|stats| stats.started.to_string()).unwrap_or_default();
+    let started = stats.as_ref().and_then(|stats| i64::try_from(stats.started.unix_timestamp_nanos() / 1_000_000).ok());
     let counts = stats.map(|stats| stats.endpoints).unwrap_or_default();
     let mut operations: Vec<_> = info
         .endpoints
@@ -78,7 +78,13 @@ fn discovered(stats: Option<Stats>, info: Info) -> Discovered {
         })
         .collect();
     operations.sort_by(|a, b| a.operation.cmp(&b.operation));
-    Discovered { participant: info.name, instance: info.id, version: info.version, started, operations }
+    Discovered {
+        participant: info.name,
+        instance: info.id,
+        version: info.version,
+        started: started.map(Millis),
+        operations,
+    }
 }
 
 /// Asks everybody, and takes every answer that comes in time; what is none of that shape is no participant's.
