@@ -101,11 +101,12 @@ fn key(headers: &HeaderMap, in_body: Option<SagaKey>) -> Result<SagaKey, Problem
     }
 }
 
-/// How far to wait: `tried`, `end`, or a step.
+/// How far to wait: `tried`, `end`, or a step. Who waits for the end of a saga that parks hears so when it does: a person may take
+/// longer than any limit.
 fn until(text: &str, graph: &Graph) -> Result<Until, Problem> {
     match text {
         "tried" => return Ok(Until::Tried),
-        "end" => return Ok(Until::End),
+        "end" => return Ok(Until::Rest),
         _ => {}
     }
     let step: StepInstance = text.parse().map_err(|error| Problem::bad_name("wait", &error))?;
@@ -135,7 +136,10 @@ async fn wait(app: &App, saga: tercet_core::SagaId, until: &Until, limit: Durati
         () = app.stop.cancelled() => None,
     };
     match reached {
-        Some(snapshot) => Waited { snapshot: Some(snapshot), reached: true },
+        Some(snapshot) => {
+            let reached = *until != Until::Rest || snapshot.state.life.is_ended();
+            Waited { snapshot: Some(snapshot), reached }
+        }
         None => Waited { snapshot: app.engine.wait(saga, Until::Now).await.ok(), reached: false },
     }
 }

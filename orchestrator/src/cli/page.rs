@@ -24,7 +24,8 @@ pub(super) fn started(view: &StartedView, waited: Option<&str>) {
             "tried" => "every try".to_owned(),
             step => format!("step `{step}`"),
         };
-        line(format!("{what} is not there yet; it goes on"));
+        let on = if view.parked.is_empty() { "it goes on" } else { "a person decides how it goes on: see `saga show`" };
+        line(format!("{what} is not there yet; {on}"));
     }
     if let Some(step) = view.step.as_ref().filter(|step| step.pending.is_none()) {
         line(format!("`{}` is {}{}", step.step, step.status, outcome(step)));

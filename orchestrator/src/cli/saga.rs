@@ -50,8 +50,8 @@ pub(super) struct Start {
     /// The definition's version, if not its newest
     #[arg(long)]
     version: Option<u32>,
-    /// Wait until it is `tried`, at its `end`, or a step is done; exit code 7 when it is cancelled, 8 when it is parked, 9 when the
-    /// limit passes first
+    /// Wait until it is `tried`, at its `end` or parked on the way there, or a step is done; exit code 7 when it is cancelled, 8 when
+    /// it is parked, 9 when the limit passes first
     #[arg(long, value_name = "tried|end|STEP")]
     wait: Option<String>,
     /// How long to wait at most
@@ -234,13 +234,11 @@ async fn run_start(start: Start, client: &Client, output: Output) -> Result<Exit
 
 /// How a start ends that waited: a script must not take a cancelled saga for one that went well.
 fn waited(started: &StartedView) -> ExitCode {
-    if started.aborted.is_some() {
-        return Exit::Cancelled.into();
-    }
-    match (started.parked.is_empty(), started.reached) {
-        (false, _) => Exit::Parked.into(),
-        (true, false) => Exit::NotYet.into(),
-        (true, true) => ExitCode::SUCCESS,
+    match started {
+        _ if !started.parked.is_empty() => Exit::Parked.into(),
+        _ if started.aborted.is_some() => Exit::Cancelled.into(),
+        _ if !started.reached => Exit::NotYet.into(),
+        _ => ExitCode::SUCCESS,
     }
 }
 

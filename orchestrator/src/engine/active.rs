@@ -188,6 +188,7 @@ pub(super) fn has_reached(state: &State, until: &Until) -> bool {
     match until {
         Until::Now => true,
         Until::End => state.life.is_ended(),
+        Until::Rest => state.life.is_ended() || state.parked().next().is_some(),
         Until::Tried => {
             let trying = |kind: StepKind| matches!(kind, StepKind::Tcc | StepKind::Compensable | StepKind::Read);
             let out = |step: &StepState| step.status == Status::Asked && trying(step.kind);

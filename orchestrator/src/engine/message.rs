@@ -123,6 +123,8 @@ pub(super) enum HeardWhat {
 pub enum Until {
     /// To its end.
     End,
+    /// To its end, or until a step of it waits for a person.
+    Rest,
     /// Until everything before the decision is tried, but waits and the pivot; or it is decided.
     Tried,
     /// Until this step is done, pending, or never will be.

@@ -70,11 +70,11 @@ fn a_start_that_waits_for_a_parked_saga_says_so_to_people_and_scripts() {
     it is confirming
     `tell` is asked, and parked: its try was refused: no_such_address: nobody lives there
     ");
-    assert_snapshot!(table.run(&["saga", "start", "stuck", "--key", "a", "--input", INPUT, "--wait", "end", "--limit", "0s"]), @"
+    assert_snapshot!(table.run(&["saga", "start", "stuck", "--key", "a", "--input", INPUT, "--wait", "end", "--limit", "5min"]), @"
     exit 8
     stuck `a` was started before, with the same input: <id>
     it is confirming
-    its end is not there yet; it goes on
+    its end is not there yet; a person decides how it goes on: see `saga show`
     `tell` waits for a person: its try was refused: no_such_address: nobody lives there
     ");
     let json = table.run(&["saga", "start", "stuck", "--key", "a", "--input", INPUT, "--wait", "tell", "-o", "json"]);

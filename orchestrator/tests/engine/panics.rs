@@ -2,7 +2,7 @@
 
 use super::support::{Hold, Says, Take, Tell, World, done, ended, now, pass, start};
 use std::time::Duration;
-use tercet::Engine;
+use tercet::{Engine, Until};
 use tercet_core::{Action, Answer, Choice, Life, Operation, Phase, SagaId, StepInstance, choices, hours};
 
 /// Whether the saga waits for a person at that step, and why.
@@ -52,6 +52,25 @@ async fn b10_an_undo_that_panics_parks_at_the_third_survives_restarts_and_is_ret
     engine.operate(resolved, step, Action::MarkDone { value: null, force: false }, by().0, by().1).await.unwrap();
     assert_eq!((ended(&engine, retried).await, ended(&engine, resolved).await), ("cancelled", "cancelled"));
     assert_eq!(world.calls(Hold::NAME, Phase::Cancel).len(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_until_a_saga_rests_hears_that_it_parks_and_later_that_it_ends() {
+    let world = World::new();
+    world.say(|call| match call.contract.as_str() {
+        Tell::NAME => Says::After(hours(1), Answer::refused("no_address", "nobody lives there")),
+        _ => done(),
+    });
+    let engine = world.run().await;
+    let saga = start(&engine, "letter", 0).await;
+    let rests = async || tokio::time::timeout(hours(2), engine.wait(saga, Until::Rest)).await.unwrap().unwrap().state;
+    assert_eq!(rests().await.life, Life::Confirming);
+    assert_eq!(parked(&engine, saga).await.len(), 1);
+    world.say(|_| done());
+    let (by, why) = ("ann".to_owned(), "moved in".to_owned());
+    engine.operate(saga, "tell".parse().unwrap(), Action::RetryNow, by, why).await.unwrap();
+    assert_eq!(ended(&engine, saga).await, "confirmed");
+    assert_eq!(rests().await.life, Life::Confirmed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! `tercet bench`, as it is called.
 
 use super::{
-    BenchError, Line, Options, run,
+    BenchError, Line, Options, Said, run,
     timers::{self, Progress},
 };
 use clap::{Parser, Subcommand, ValueEnum};
@@ -12,6 +12,9 @@ use std::{
     time::Duration,
 };
 use tercet::cli::{Context, Failure, Output};
+
+/// Between two moves of a spinner.
+const TICK: Duration = Duration::from_millis(120);
 
 /// Measure this machine, beside the store's own limit
 #[derive(Parser, Debug)]
@@ -87,33 +90,47 @@ async fn in_folder<T>(parent: &Path, with: impl AsyncFnOnce(&Path) -> Result<T, 
     Ok(done?)
 }
 
+/// Progress, on a terminal only.
+fn bar(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
 const fn exit(adds_up: bool) -> ExitCode {
     if adds_up { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn chain(what: Chain, output: Output) -> Result<ExitCode, Failure> {
     let Chain { store: Store::Sqlite, concurrency, seconds, folder } = what;
-    let concurrency = concurrency.into_iter().map(|n| n as usize).collect();
+    let concurrency: Vec<_> = concurrency.into_iter().map(|n| n as usize).collect();
+    let bar = bar(concurrency.len() as u64, "{spinner} {msg} {wide_bar} {pos}/{len} {elapsed}");
+    bar.enable_steady_tick(TICK);
     let options = Options { concurrency, time: Duration::from_secs(seconds) };
     let mut adds_up = true;
     if output == Output::Table {
         println!("{HEAD}");
     }
-    let line = |line: Line| {
-        adds_up &= line.violations.is_empty();
-        print(&line, output);
+    let say = |said| match said {
+        Said::Measuring(concurrency) => bar.set_message(format!("{concurrency} sagas at once")),
+        Said::Measured(line) => {
+            adds_up &= line.violations.is_empty();
+            bar.suspend(|| print(&line, output));
+            bar.inc(1);
+        }
     };
-    in_folder(&folder, async |folder| run(folder, &options, line).await).await?;
+    let done = in_folder(&folder, async |folder| run(folder, &options, say).await).await;
+    bar.finish_and_clear();
+    done?;
     Ok(exit(adds_up))
 }
 
 async fn timers(what: Timers, output: Output) -> Result<ExitCode, Failure> {
     let Timers { store: Store::Sqlite, waiting, due_in, folder } = what;
     let options = timers::Options { waiting, due_in: due_in.map(Duration::from_secs) };
-    let bar = ProgressBar::new(waiting);
-    if let Ok(style) = ProgressStyle::with_template("{msg:8} {wide_bar} {human_pos}/{human_len}") {
-        bar.set_style(style);
-    }
+    let bar = bar(waiting, "{msg:8} {wide_bar} {human_pos}/{human_len}");
     let say = |progress| {
         let (what, so_many) = match progress {
             Progress::Armed(n) => ("arming", n),

@@ -103,16 +103,26 @@ fn bug(error: impl std::fmt::Display) -> BenchError {
     BenchError::Bug(error.to_string())
 }
 
+/// What a run says meanwhile.
+#[derive(Debug)]
+pub enum Said {
+    /// So many sagas at once are measured now.
+    Measuring(usize),
+    /// They were measured.
+    Measured(Line),
+}
+
 /// Runs the chain at each concurrency, a fresh database in `folder` for each, and hands out a line as soon as it is measured.
 ///
 /// # Errors
 /// When the store or the engine fails.
-pub async fn run(folder: &Path, options: &Options, mut line: impl FnMut(Line)) -> Result<(), BenchError> {
+pub async fn run(folder: &Path, options: &Options, mut say: impl FnMut(Said)) -> Result<(), BenchError> {
     for &concurrency in &options.concurrency {
+        say(Said::Measuring(concurrency));
         let path = folder.join(format!("chain-{concurrency}.db"));
         let measured = measure(&path, concurrency, options.time).await?;
         let limit = store_limit(&folder.join(format!("limit-{concurrency}.db")), measured.rows).await?;
-        line(measured.line(limit));
+        say(Said::Measured(measured.line(limit)));
     }
     Ok(())
 }
