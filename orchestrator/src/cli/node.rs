@@ -5,8 +5,8 @@ use crate::{
     Engine, Env, Health, Machine, Parts, Registry, Settings,
     api::{Listening, Routes, record_metrics},
     config::{Config, Setting, Sources},
-    published::EventSource,
     ingress::Ingress,
+    published::EventSource,
     store::{ServerStore, SqliteOptions, SqliteStore, Store, StoreError},
     transport::{InProcess, Mixed, Nats, Transport},
 };

@@ -12,7 +12,11 @@ mod tests;
 pub use error::{ConfigError, ConfigErrors};
 pub use own::{Own, Setting};
 
-use crate::{engine::Limits, secret::Secret};
+use crate::{
+    engine::Limits,
+    secret::Secret,
+    store::{DatabaseKind, DatabaseUrl},
+};
 use figment::{
     Figment, Metadata, Profile, Provider,
     providers::{Format, Toml},
@@ -43,8 +47,14 @@ const HOUR: Duration = Duration::from_secs(3600);
 type Key = (&'static str, Option<&'static str>, &'static str);
 
 /// Every key of a node; a program may have more of its own.
-const KEYS: [Key; 25] = [
+const KEYS: [Key; 26] = [
     ("data", Some("tercet.db"), "a path: of an SQLite file, or of a folder to keep `tercet.db` in"),
+    (
+        "database.url",
+        None,
+        "the URL of a server's database, as in `postgres://user:password@host:5432/tercet` or `mysql://…`; special characters \
+         of the password are written as %XX",
+    ),
     ("http.listen", Some("127.0.0.1:7007"), "an IP address and a port, as in `127.0.0.1:7007`"),
     ("http.token", None, "16 or more visible ASCII characters"),
     ("log.filter", Some("info"), "levels by module, as in `info` or `warn,tercet=debug`"),
@@ -80,8 +90,10 @@ const KEYS: [Key; 25] = [
 pub struct Config {
     /// Whose sagas it runs.
     pub namespace: Namespace,
-    /// The SQLite file.
+    /// The SQLite file; where the journal is in a server's database, what is beside it names the participants' folder.
     pub data: PathBuf,
+    /// The server's database that the journal is in instead.
+    pub database: Option<DatabaseUrl>,
     /// Where its API listens.
     pub listen: SocketAddr,
     /// Where the hosted participants listen, if they listen themselves: for a channel's callbacks, say.
@@ -166,6 +178,12 @@ impl Config {
             Some(config) if reading.errors.is_empty() => Ok(config),
             _ => Err(ConfigErrors(reading.errors)),
         }
+    }
+
+    /// Where the journal is, for people: without a password.
+    #[must_use]
+    pub fn journal(&self) -> String {
+        self.database.as_ref().map_or_else(|| self.data.display().to_string(), ToString::to_string)
     }
 
     /// The folder where the participants of this process keep their databases.
@@ -301,7 +319,10 @@ impl Reading {
     }
 
     fn config(&mut self, own: Own) -> Option<Config> {
-        let data = self.read("data", |text| (!text.is_empty()).then(|| database(text)));
+        let data = self.read("data", |text| (!text.is_empty()).then(|| file(text)));
+        let database = self.read("database.url", |text| {
+            text.parse::<DatabaseUrl>().ok().filter(|url| url.kind() != DatabaseKind::Sqlite)
+        });
         let listen = self.read("http.listen", |text| text.parse::<SocketAddr>().ok());
         let participants_listen = self.read("participants.listen", |text| text.parse::<SocketAddr>().ok());
         let token = self.read("http.token", |text| token(text).then(|| Secret::new(text)));
@@ -327,6 +348,7 @@ impl Reading {
         Some(Config {
             namespace: namespace?,
             data: data?,
+            database,
             listen,
             participants_listen: participants_listen?,
             token,
@@ -396,7 +418,7 @@ fn keys_in(table: &str, keys: &[Key]) -> String {
 }
 
 /// The file in it, if it is a folder.
-fn database(text: &str) -> PathBuf {
+fn file(text: &str) -> PathBuf {
     let path = Path::new(text);
     if text.ends_with('/') || path.is_dir() { path.join("tercet.db") } else { path.to_owned() }
 }

@@ -1,7 +1,8 @@
 //! The store: one transaction for many sagas, and the few reads that an engine needs.
 //!
 //! Nothing here scans sagas that wait or have ended: every read goes by key, by due time, or by page ([`Store::counts`]
-//! alone walks an index of them all). Bodies: [`SqliteStore`], [`MemoryStore`]; [`conformance`] holds both to the same.
+//! alone walks an index of them all). Bodies: [`SqliteStore`], [`ServerStore`],
+//! [`MemoryStore`]; [`conformance`] holds all to the same.
 
 mod check;
 pub mod conformance;
@@ -346,6 +347,12 @@ pub trait Store: Send + Sync + 'static {
     /// goes as well; what operators did stays for ever. A saga that has not ended, has a parked step or asks for attention is
     /// never touched, however old.
     fn purge(&self, ended: Millis, keys: Millis, limit: u32) -> Stored<'_, u64>;
+
+    /// Gives back what it holds of the machine, connections say, after what is being written; what comes later is
+    /// [`StoreError::Unavailable`].
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
 }
 
 /// The number of a process's claim on a store; a batch under an older one than the newest is refused.

@@ -19,9 +19,9 @@ use super::{
     Store, StoreError, Stored, TimerChange, TimerRow,
 };
 pub use open::SqliteOptions;
-pub use server::ServerStore;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait};
-use std::{fs::File, path::PathBuf, sync::Arc};
+pub use server::ServerStore;
+use std::{fs::File, path::PathBuf, pin::Pin, sync::Arc};
 use tercet_core::{DefinitionName, Millis, Namespace, SagaId, SagaKey};
 
 /// A store in an SQLite file, which this process alone has open.
@@ -162,5 +162,9 @@ impl Store for SqliteStore {
 
     fn purge(&self, ended: Millis, keys: Millis, limit: u32) -> Stored<'_, u64> {
         self.detached(move |file| async move { writes::purge(&file, ended, keys, limit).await })
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(Self::close(self))
     }
 }

@@ -16,7 +16,7 @@ use crate::store::{
 };
 use dialect::{Dialect, Many};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait, Value};
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 use tercet_core::{DefinitionName, Millis, Namespace, SagaId, SagaKey};
 use tercet_database::{DatabaseUrl, Pool};
 
@@ -218,5 +218,9 @@ impl Store for ServerStore {
 
     fn purge(&self, ended: Millis, keys: Millis, limit: u32) -> Stored<'_, u64> {
         self.detached(move |server| async move { write::purge(&server, ended, keys, limit).await })
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(Self::close(self))
     }
 }
