@@ -1,4 +1,4 @@
-//! One transaction for a batch: the fence, the starts, then all rows of a table in one statement.
+//! One transaction for a batch: the fence, the starts, then all rows of a table in one statement; in one trip, wherever that goes.
 
 use super::{
     SqliteFile, end, errors,
@@ -12,7 +12,11 @@ use tercet_core::{PayloadHash, SagaId};
 
 pub(super) async fn commit(file: &SqliteFile, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
     check::sound(&batch)?;
-    let numbers: Vec<_> = batch.changes.iter().flat_map(|c| &c.entries).map(|e| (e.saga, e.seq)).collect();
+    if at_one_go(file, as_node, &batch).await? {
+        return Ok(vec![Started::New; batch.starts.len()]);
+    }
+    let entries = batch.starts.iter().flat_map(|s| &s.entries).chain(batch.changes.iter().flat_map(|c| &c.entries));
+    let numbers: Vec<_> = entries.map(|entry| (entry.saga, entry.seq)).collect();
     let tx = file.begin().await?;
     let done = write(&tx, as_node, batch).await;
     match end(tx, done).await {
@@ -21,45 +25,81 @@ pub(super) async fn commit(file: &SqliteFile, as_node: Incarnation, batch: Batch
     }
 }
 
+/// Writes a batch in one trip to the database's thread, begin and commit among it, as nearly every batch can be: the fence holds, the
+/// keys of its starts are free, the sagas that it changes are there. Where one of these does not hold a statement fails before the
+/// commit, nothing is written, and the answer is `false`: step by step it is found out what is wrong.
+async fn at_one_go(file: &SqliteFile, as_node: Incarnation, batch: &Batch) -> Result<bool, StoreError> {
+    let sagas: Rows<16> = batch.starts.iter().map(|start| rows::saga(&start.row)).collect();
+    let all = Gathered::of(batch.starts.iter().cloned(), batch.changes.iter().cloned());
+    let changed = all.projections.len();
+    let mut script = Script::default();
+    script.push("BEGIN IMMEDIATE", Vec::new());
+    script.add(sagas, rows::NEW_SAGA);
+    script.add(all.entries, rows::JOURNAL);
+    script.add(projections(all.projections), rows::PROJECTION);
+    script.demand(as_node, changed);
+    all.rest.add_to(&mut script);
+    script.push("COMMIT", Vec::new());
+    if !script.is_one_trip() {
+        return Ok(false);
+    }
+    let Err(error) = script.execute(&file.writer).await else { return Ok(true) };
+    match file.writer.execute_unprepared("ROLLBACK").await {
+        Ok(_) => Ok(false),
+        Err(_) if errors::is_full(&error) => Ok(false),
+        // No transaction is open: it was not begun, the commit was what failed, or SQLite rolled back by itself.
+        Err(_) => Err(errors::failed_to_commit(error)),
+    }
+}
+
 async fn write(tx: &DatabaseTransaction, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
     let (started, winners) = begin_sagas(tx, as_node, batch.starts).await?;
-    let mut all = Gathered::default();
-    winners.into_iter().for_each(|start| all.start(start));
-    batch.changes.into_iter().for_each(|change| all.change(change));
-    all.write(tx).await?;
+    Gathered::of(winners, batch.changes).write(tx).await?;
     Ok(started)
 }
 
-/// What a batch comes to, table by table.
+/// What a batch comes to, table by table, but for the rows of new sagas.
 struct Gathered {
     entries: Rows<4>,
     first: Option<SagaId>,
     projections: BTreeMap<SagaId, Projection>,
+    rest: Rest,
+}
+
+/// What most batches have none or little of.
+struct Rest {
     timers: Vec<TimerChange>,
     taken: Rows<1>,
     put: Rows<3>,
     audit: Rows<5>,
 }
 
-impl Default for Gathered {
-    fn default() -> Self {
-        Self {
-            entries: Rows::new(),
-            first: None,
-            projections: BTreeMap::new(),
-            timers: Vec::new(),
-            taken: Rows::new(),
-            put: Rows::new(),
-            audit: Rows::new(),
-        }
+impl Rest {
+    fn add_to(self, script: &mut Script) {
+        rows::change_timers(script, self.timers);
+        script.add(self.taken, rows::INBOX_DELETE);
+        script.add(self.put, rows::INBOX);
+        script.add(self.audit, rows::AUDIT);
     }
 }
 
+fn projections(all: BTreeMap<SagaId, Projection>) -> Rows<8> {
+    all.into_iter().map(|(saga, now)| rows::projection(saga, now)).collect()
+}
+
 impl Gathered {
+    fn of(starts: impl IntoIterator<Item = Start>, changes: impl IntoIterator<Item = Change>) -> Self {
+        let rest = Rest { timers: Vec::new(), taken: Rows::new(), put: Rows::new(), audit: Rows::new() };
+        let mut all = Self { entries: Rows::new(), first: None, projections: BTreeMap::new(), rest };
+        starts.into_iter().for_each(|start| all.start(start));
+        changes.into_iter().for_each(|change| all.change(change));
+        all
+    }
+
     fn start(&mut self, start: Start) {
         self.first.get_or_insert(start.row.id);
         start.entries.into_iter().map(rows::journal).for_each(|row| self.entries.push(row));
-        self.timers.extend(start.timers.into_iter().map(TimerChange::Set));
+        self.rest.timers.extend(start.timers.into_iter().map(TimerChange::Set));
     }
 
     fn change(&mut self, change: Change) {
@@ -68,10 +108,10 @@ impl Gathered {
         }
         change.entries.into_iter().map(rows::journal).for_each(|row| self.entries.push(row));
         self.projections.extend(change.projection);
-        self.timers.extend(change.timers);
-        change.taken.into_iter().map(rows::inbox_id).for_each(|row| self.taken.push(row));
-        change.put.into_iter().map(rows::inbox).for_each(|row| self.put.push(row));
-        change.audit.into_iter().map(rows::audit).for_each(|row| self.audit.push(row));
+        self.rest.timers.extend(change.timers);
+        change.taken.into_iter().map(rows::inbox_id).for_each(|row| self.rest.taken.push(row));
+        change.put.into_iter().map(rows::inbox).for_each(|row| self.rest.put.push(row));
+        change.audit.into_iter().map(rows::audit).for_each(|row| self.rest.audit.push(row));
     }
 
     async fn write(self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
@@ -82,8 +122,7 @@ impl Gathered {
         let must_touch = (self.entries.len() + self.projections.len()) as u64;
         let mut script = Script::default();
         script.add(self.entries, rows::JOURNAL);
-        let changed: Rows<8> = self.projections.into_iter().map(|(saga, now)| rows::projection(saga, now)).collect();
-        script.add(changed, rows::PROJECTION);
+        script.add(projections(self.projections), rows::PROJECTION);
         let touched = script.execute(tx).await.map_err(conflict)?;
         if touched != must_touch {
             return Err(StoreError::Refused(format!(
@@ -92,10 +131,7 @@ impl Gathered {
             )));
         }
         let mut script = Script::default();
-        rows::change_timers(&mut script, self.timers);
-        script.add(self.taken, rows::INBOX_DELETE);
-        script.add(self.put, rows::INBOX);
-        script.add(self.audit, rows::AUDIT);
+        self.rest.add_to(&mut script);
         script.execute(tx).await.map_err(errors::failed)?;
         Ok(())
     }

@@ -8,6 +8,7 @@ mod code {
     pub(super) const ERROR: u32 = 1;
     pub(super) const BUSY: u32 = 5;
     pub(super) const CORRUPT: u32 = 11;
+    pub(super) const FULL: u32 = 13;
     pub(super) const TOO_BIG: u32 = 18;
     pub(super) const CONSTRAINT: u32 = 19;
     pub(super) const MISMATCH: u32 = 20;
@@ -53,11 +54,16 @@ pub(super) fn failed(error: DbErr) -> StoreError {
     }
 }
 
-/// A busy commit was not begun; after any other failure (of the last write to the log, or its fsync) only a look tells.
+/// There is no room: what was being written is rolled back, also where that happened in a commit, whose last page is what counts.
+pub(super) fn is_full(error: &DbErr) -> bool {
+    code_of(error).is_some_and(|code| code & 0xff == code::FULL)
+}
+
+/// A busy commit was not begun, nor was one that found no connection; after any other failure (of the last write to the log, or its fsync) only a look tells.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 pub(super) fn failed_to_commit(error: DbErr) -> StoreError {
-    match code_of(&error).map(|code| code & 0xff) {
-        Some(code::BUSY) => StoreError::Unavailable(error.to_string()),
+    match (&error, code_of(&error).map(|code| code & 0xff)) {
+        (_, Some(code::BUSY)) | (DbErr::ConnectionAcquire(_), _) => StoreError::Unavailable(error.to_string()),
         _ => StoreError::Ambiguous(error.to_string()),
     }
 }

@@ -29,7 +29,7 @@ pub struct SqliteOptions {
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { readers: 4, writer_cache_kib: 16 << 10, reader_cache_kib: 2 << 10, checkpoint_pages: 4_000 }
+        Self { readers: 4, writer_cache_kib: 4 << 10, reader_cache_kib: 2 << 10, checkpoint_pages: 4_000 }
     }
 }
 
@@ -180,6 +180,7 @@ fn writer_options(sqlite: SqliteConnectOptions, options: SqliteOptions) -> Sqlit
         .synchronous(SqliteSynchronous::Full)
         .statement_cache_capacity(WRITER_STATEMENTS)
         .pragma("cache_size", format!("-{}", options.writer_cache_kib))
+        .pragma("temp_store", "MEMORY")
         .pragma("wal_autocheckpoint", options.checkpoint_pages.to_string())
         .pragma("journal_size_limit", LOG_BYTES_MAX)
 }

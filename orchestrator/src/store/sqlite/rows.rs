@@ -1,8 +1,9 @@
 //! Multi-row statements, and how rows stand in the tables.
 
+use super::writes::NODE;
 use crate::store::{
-    AuditRow, InboxId, InboxItem, JournalRow, Projection, SagaRow, SagaStatus, StoreError, TimerChange, TimerName,
-    TimerRow,
+    AuditRow, InboxId, InboxItem, Incarnation, JournalRow, Projection, SagaRow, SagaStatus, StoreError, TimerChange,
+    TimerName, TimerRow,
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement, Value};
 use std::collections::BTreeMap;
@@ -34,21 +35,30 @@ impl<const N: usize> Rows<N> {
 
     /// Statements that read `before`, the list, `after`; together they hold every row, moved.
     pub(super) fn statements(self, before: &str, after: &str) -> impl Iterator<Item = Statement> {
-        self.parts(before, after).map(|(sql, values)| Statement::from_sql_and_values(DbBackend::Sqlite, sql, values))
+        let statement = |(sql, values, _)| Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
+        self.parts(before, after).map(statement)
     }
 
-    fn parts(self, before: &str, after: &str) -> impl Iterator<Item = (String, Vec<Value>)> {
+    /// A statement's text, its values, and how many of its rows are not there to fill up.
+    fn parts(self, before: &str, after: &str) -> impl Iterator<Item = (String, Vec<Value>, usize)> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             if rest.is_empty() {
                 return None;
             }
             let later = rest.split_off(rest.len().min(Self::PER_STATEMENT * N));
-            let values = std::mem::replace(&mut rest, later);
-            Some((text::<N>(before, values.len() / N, after), values))
+            let mut values = std::mem::replace(&mut rest, later);
+            let own = values.len() / N;
+            let rows = rounded(own).min(Self::PER_STATEMENT);
+            values.resize(rows * N, Value::Bytes(None));
+            Some((text::<N>(before, rows, after), values, own))
         })
     }
 }
+
+/// What never changes SQLite would work out beforehand: hence `changes()` in the second branch.
+const DEMAND: &str = "SELECT CASE WHEN (SELECT incarnation FROM nodes WHERE node = ?) = ? AND (? OR changes() = ?) THEN 0 \
+                      ELSE abs(-9223372036854775807 - 1 - 0 * changes()) END";
 
 /// SQLite refuses a text of a million bytes; so many fit one trip to its thread.
 const TEXT_MAX: usize = 500_000;
@@ -62,9 +72,16 @@ pub(super) struct Script {
 impl Script {
     /// Adds what `rows` come to.
     pub(super) fn add<const N: usize>(&mut self, rows: Rows<N>, (before, after): (&str, &str)) {
-        for (sql, values) in rows.parts(before, after) {
+        for (sql, values, _) in rows.parts(before, after) {
             self.push(&sql, values);
         }
+    }
+
+    /// Adds a statement that fails where another process has taken over, or where the statement before it did not touch `rows` rows.
+    /// (SQLite raises an error of one's own only in a trigger; the smallest integer has no absolute value.)
+    pub(super) fn demand(&mut self, as_node: Incarnation, rows: usize) {
+        let values = vec![NODE.into(), as_node.0.into(), i64::from(rows == 0).into(), (rows as u64).into()];
+        self.push(DEMAND, values);
     }
 
     /// Adds one statement.
@@ -79,8 +96,13 @@ impl Script {
         }
     }
 
+    /// It is one trip.
+    pub(super) fn is_one_trip(&self) -> bool {
+        self.trips.len() == 1
+    }
+
     /// Runs them, and says how many rows of the database they touched.
-    pub(super) async fn execute(self, tx: &DatabaseTransaction) -> Result<u64, DbErr> {
+    pub(super) async fn execute(self, tx: &impl ConnectionTrait) -> Result<u64, DbErr> {
         let mut touched = 0;
         for statement in self.statements() {
             touched += tx.execute_raw(statement).await?.rows_affected();
@@ -109,17 +131,30 @@ impl<const N: usize> FromIterator<[Value; N]> for Rows<N> {
     }
 }
 
+/// The number of rows that a list of `rows` has: one of few, filled up with rows of nulls. Preparing a statement takes SQLite about as
+/// long as running it does, and only one with the same text is still there from the last time.
+const fn rounded(rows: usize) -> usize {
+    let up = rows.next_power_of_two();
+    if up > 16 && rows <= up / 4 * 3 { up / 4 * 3 } else { up }
+}
+
+/// Up to this many rows a list has no row too many.
+const EXACT_MAX: usize = 2;
+
 fn text<const N: usize>(before: &str, rows: usize, after: &str) -> String {
     let row = format!("({})", ["?"; N].join(","));
-    let mut sql = String::with_capacity(before.len() + rows * (row.len() + 1) + after.len() + 8);
-    sql.push_str(before);
-    sql.push_str("VALUES ");
+    let (open, close) = if rows > EXACT_MAX { ("SELECT * FROM (", ") WHERE column1 IS NOT NULL") } else { ("", "") };
+    let mut sql = String::with_capacity(before.len() + rows * (row.len() + 1) + after.len() + 64);
+    for text in [before, open, "VALUES "] {
+        sql.push_str(text);
+    }
     for i in 0..rows {
         if i > 0 {
             sql.push(',');
         }
         sql.push_str(&row);
     }
+    sql.push_str(close);
     sql.push_str(after);
     sql
 }
@@ -138,13 +173,13 @@ pub(super) fn hash_from(bytes: Vec<u8>) -> Result<PayloadHash, StoreError> {
     hash.map_err(|bytes| StoreError::Corrupt(format!("a payload's hash of {} bytes", bytes.len())))
 }
 
-pub(super) const JOURNAL: (&str, &str) = ("INSERT INTO journal (saga_id, seq, at, entry) ", "");
+pub(super) const JOURNAL: (&str, &str) = ("INSERT OR FAIL INTO journal (saga_id, seq, at, entry) ", "");
 
 pub(super) fn journal(row: JournalRow) -> [Value; 4] {
     [id(row.saga), i64::from(row.seq).into(), row.at.0.into(), row.entry.into()]
 }
 
-pub(super) const INBOX: (&str, &str) = ("INSERT INTO inbox (saga_id, at, message) ", "");
+pub(super) const INBOX: (&str, &str) = ("INSERT OR FAIL INTO inbox (saga_id, at, message) ", "");
 
 pub(super) fn inbox(item: InboxItem) -> [Value; 3] {
     [id(item.saga), item.at.0.into(), item.message.into()]
@@ -156,17 +191,24 @@ pub(super) fn inbox_id(id: InboxId) -> [Value; 1] {
     [id.0.into()]
 }
 
-pub(super) const AUDIT: (&str, &str) = ("INSERT INTO audit (saga_id, at, actor, action, reason) ", "");
+pub(super) const AUDIT: (&str, &str) = ("INSERT OR FAIL INTO audit (saga_id, at, actor, action, reason) ", "");
 
 pub(super) fn audit(row: AuditRow) -> [Value; 5] {
     [id(row.saga), row.at.0.into(), row.actor.into(), row.action.into(), row.reason.into()]
 }
 
-pub(super) const SAGA: (&str, &str) = (
-    "INSERT INTO sagas (id, namespace, definition, version, saga_key, payload_hash, parent_id, parent_step, status, \
-     parked, attention, updated, wakes, output, started, retention) ",
-    " ON CONFLICT DO NOTHING RETURNING id",
-);
+macro_rules! insert_saga {
+    () => {
+        "INSERT OR FAIL INTO sagas (id, namespace, definition, version, saga_key, payload_hash, parent_id, parent_step, \
+         status, parked, attention, updated, wakes, output, started, retention) "
+    };
+}
+
+/// A new saga whose key must be free.
+pub(super) const NEW_SAGA: (&str, &str) = (insert_saga!(), "");
+
+/// A new saga, if its key is free.
+pub(super) const SAGA: (&str, &str) = (insert_saga!(), " ON CONFLICT DO NOTHING RETURNING id");
 
 pub(super) fn saga(row: &SagaRow) -> [Value; 16] {
     let now = &row.projection;
@@ -193,7 +235,7 @@ pub(super) fn saga(row: &SagaRow) -> [Value; 16] {
 
 /// A saga of which only the key's row is left stays so, whatever is still said about it.
 pub(super) const PROJECTION: (&str, &str) = (
-    "UPDATE sagas SET status = v.column2, parked = v.column3, attention = v.column4, updated = v.column5, \
+    "UPDATE OR FAIL sagas SET status = v.column2, parked = v.column3, attention = v.column4, updated = v.column5, \
      wakes = v.column6, output = v.column7, retention = CASE WHEN retention = 2 THEN 2 ELSE v.column8 END FROM (",
     ") AS v WHERE sagas.id = v.column1",
 );
@@ -236,7 +278,7 @@ fn retention(now: &Projection) -> Option<i16> {
 }
 
 pub(super) const TIMER: (&str, &str) = (
-    "INSERT INTO timers (saga_id, name, due, attempt) ",
+    "INSERT OR FAIL INTO timers (saga_id, name, due, attempt) ",
     " ON CONFLICT (saga_id, name) DO UPDATE SET due = excluded.due, attempt = excluded.attempt",
 );
 

@@ -240,7 +240,7 @@ async fn a_full_disk_refuses_the_batch_and_loses_nothing() {
     assert_eq!(store.journals(vec![big.saga]).await.unwrap(), [[entry(1, 1), big]]);
 }
 
-/// 256 changes to every table, and 64 starts of which half lose, are these trips to the database's thread and no more.
+/// A batch is one trip to the database's thread; one of 256 changes to every table and 64 starts, of which half lose, these.
 #[tokio::test]
 async fn a_batch_is_a_handful_of_statements() {
     let dir = tempfile::tempdir().unwrap();
@@ -255,14 +255,16 @@ async fn a_batch_is_a_handful_of_statements() {
     };
     Arc::get_mut(&mut store.file).unwrap().writer.set_metric_callback(head);
     store.commit(node, conformance::big_batch(0)).await.unwrap();
+    insta::assert_snapshot!(heads.lock().unwrap().join("\n"), @"BEGIN IMMEDIATE + INSERT OR FAIL + INSERT OR FAIL + SELECT CASE WHEN + COMMIT");
     heads.lock().unwrap().clear();
     store.commit(node, conformance::big_batch(1)).await.unwrap();
     let heads = heads.lock().unwrap().join("\n");
     insta::assert_snapshot!(heads, @"
-    SELECT (SELECT incarnation + INSERT INTO sagas
+    BEGIN IMMEDIATE + INSERT OR FAIL + INSERT OR FAIL + UPDATE OR FAIL + SELECT CASE WHEN + INSERT OR FAIL + DELETE FROM timers + DELETE FROM inbox + INSERT OR FAIL + INSERT OR FAIL + COMMIT
+    SELECT (SELECT incarnation + INSERT OR FAIL
     SELECT saga_key, definition,
-    INSERT INTO journal + UPDATE sagas SET
-    INSERT INTO timers + DELETE FROM timers + DELETE FROM inbox + INSERT INTO inbox + INSERT INTO audit
+    INSERT OR FAIL + UPDATE OR FAIL
+    INSERT OR FAIL + DELETE FROM timers + DELETE FROM inbox + INSERT OR FAIL + INSERT OR FAIL
     ");
 }
 
@@ -295,6 +297,7 @@ async fn plan(store: &SqliteStore, sql: &str) -> String {
 }
 
 fn values<const N: usize>((before, after): (&str, &str)) -> String {
+    // One more than a list that is as long as what it holds, so that it is filled up.
     let rows: rows::Rows<N> = (0..3).map(|_| std::array::from_fn(|_| Value::from(1_i64))).collect();
     rows.statements(before, after).map(|statement| statement.sql).collect()
 }
