@@ -81,6 +81,16 @@ pub async fn open(url: &str) -> Result<DatabaseConnection, DatabaseError> {
     Ok(db)
 }
 
+/// An empty database in memory.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) async fn in_memory() -> Result<DatabaseConnection, DatabaseError> {
+    let mut options = ConnectOptions::new("sqlite::memory:");
+    options.max_connections(1).sqlx_logging(false);
+    Database::connect(options).await.map_err(DatabaseError::Connect)
+}
+
 /// Begins a transaction that writes.
 pub(crate) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     db.begin_with_options(TransactionOptions {

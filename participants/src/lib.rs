@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod channel;
 pub mod clock;
 pub mod coupons;
+mod databases;
 pub mod db;
 pub mod equation;
 pub mod gateway;
@@ -29,6 +30,7 @@ pub mod vouchers;
 pub mod warehouse;
 
 pub use sale::{Sale, Wallet};
+pub use databases::PARTICIPANTS;
 pub use shop::{Ledger, Settings, Shop};
 
 #[cfg(test)]

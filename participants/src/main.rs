@@ -2,10 +2,10 @@
 
 use clap::Parser;
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
-use tercet_core::{Namespace, Participant};
+use tercet_core::Namespace;
 use tercet_participant::nats::{NatsIngress, Serving, Texts};
 use tercet_shop::{
-    Settings, Shop,
+    PARTICIPANTS, Settings, Shop,
     channel::{Behaviour, Behaviours, Buyer, Charges, Charging},
 };
 use tracing_subscriber::EnvFilter;
@@ -129,8 +129,10 @@ impl Arguments {
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     let nats = arguments.texts().read().map_err(|error| Failure(error.to_string(), 2))?;
     make_folder(&arguments.database)?;
-    let shop = Arc::new(Box::pin(Shop::open_at(&arguments.database, arguments.channel())).await?);
-    let participants = chosen(shop.participants(), &arguments.only)?;
+    known(&arguments.only)?;
+    let shop = Shop::open_of(&arguments.database, &arguments.only, arguments.channel());
+    let shop = Arc::new(Box::pin(shop).await?);
+    let participants = shop.participants();
     let names: Vec<String> = participants.iter().map(|participant| participant.name().to_owned()).collect();
     let serving = Serving::of(participants, arguments.namespace.clone()).start(nats.clone()).await?;
     tracing::info!(participants = names.join(", "), namespace = %arguments.namespace, "serving");
@@ -152,12 +154,14 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-fn chosen(all: Vec<Arc<dyn Participant>>, only: &[String]) -> Result<Vec<Arc<dyn Participant>>, Failure> {
-    let names = all.iter().map(|participant| participant.name().to_owned()).collect::<Vec<_>>();
-    if let Some(unknown) = only.iter().find(|name| !names.contains(name)) {
-        return Err(Failure(format!("`{unknown}` is no participant of the shop: there are {}", names.join(", ")), 2));
+fn known(only: &[String]) -> Result<(), Failure> {
+    match only.iter().find(|name| !PARTICIPANTS.contains(&name.as_str())) {
+        Some(unknown) => {
+            let all = PARTICIPANTS.join(", ");
+            Err(Failure(format!("`{unknown}` is no participant of the shop: there are {all}"), 2))
+        }
+        None => Ok(()),
     }
-    Ok(all.into_iter().filter(|one| only.is_empty() || only.iter().any(|name| name == one.name())).collect())
 }
 
 /// A folder for SQLite files is made as they are.

@@ -6,7 +6,7 @@ use crate::{
     channel::{Behaviours, Channel, ChannelError, ChannelLedger, Charges, Settings as ChannelSettings},
     clock::{Clock, SystemClock},
     coupons::{self, Coupons, IssueCoupon, SpendCoupon, TakeCouponBack, WorthOfCoupon},
-    db,
+    databases::{Databases, NAME, Whereabouts},
     equation::Violation,
     gateway::{self, Gateway, GatewayLedger, Refund, RefundWithoutClose},
     inventory::{self, Inventory, PutBack, Reserve, StockLedger},
@@ -31,7 +31,7 @@ use std::{
 use tercet_core::{Millis, Participant};
 use tercet_participant::{
     BuildError, Database, Fault, Otherwise, SeaOrm, Service,
-    database::{Access, OpenError as DatabaseError, Tx},
+    database::{Access, OpenError as DatabaseError},
     outbox::{Ingress, Relay, relay::Swept},
 };
 
@@ -125,56 +125,6 @@ const GRANTS: Grants = Grants {
     red_packet: Some(Money::new(300, Currency::EUR)),
 };
 
-/// The participants' databases.
-pub(crate) struct Databases {
-    pub(crate) catalog: SeaOrm,
-    pub(crate) orders: SeaOrm,
-    pub(crate) inventory: SeaOrm,
-    pub(crate) points: SeaOrm,
-    pub(crate) coupons: SeaOrm,
-    pub(crate) red_packets: SeaOrm,
-    pub(crate) warehouse: SeaOrm,
-    pub(crate) push: SeaOrm,
-    pub(crate) payments: SeaOrm,
-    pub(crate) gateway: SeaOrm,
-}
-
-/// Stands in a URL for the name of who has the database.
-const NAME: &str = "{participant}";
-
-/// A participant's database with its tables, all made in one transaction.
-macro_rules! opened {
-    ($url:expr, $participant:ident) => {
-        async {
-            let name = stringify!($participant);
-            let opened = SeaOrm::open(&$url.replace(NAME, name)).await;
-            let db = opened.map_err(|source| OpenError::Database { name, source })?;
-            let tx = db.begin(Access::Write).await?;
-            $participant::ensure_schema(&tx).await?;
-            Tx::commit(tx).await?;
-            Ok::<_, OpenError>(db)
-        }
-    };
-}
-
-impl Databases {
-    async fn open(url: &str) -> Result<Self, OpenError> {
-        let (catalog, orders, inventory, points, coupons, red_packets, warehouse, push, payments, gateway) = tokio::try_join!(
-            opened!(url, catalog),
-            opened!(url, orders),
-            opened!(url, inventory),
-            opened!(url, points),
-            opened!(url, coupons),
-            opened!(url, red_packets),
-            opened!(url, warehouse),
-            opened!(url, push),
-            opened!(url, payments),
-            opened!(url, gateway),
-        )?;
-        Ok(Self { catalog, orders, inventory, points, coupons, red_packets, warehouse, push, payments, gateway })
-    }
-}
-
 /// The shop's clock where the SDK asks for one.
 pub(crate) struct Ticking(pub(crate) Arc<dyn Clock>);
 
@@ -241,20 +191,30 @@ impl Shop {
     /// # Errors
     /// When a database cannot be opened.
     pub async fn open_at(url: &str, settings: Settings) -> Result<Self, OpenError> {
+        Self::open_of(url, &[], settings).await
+    }
+
+    /// The same of these participants alone: only they are [hosted](Self::participants), and no other's database is touched. Without
+    /// any name all of them.
+    ///
+    /// # Errors
+    /// When a database cannot be opened.
+    pub async fn open_of(url: &str, only: &[String], settings: Settings) -> Result<Self, OpenError> {
         if !url.contains(NAME) {
             return Err(OpenError::Shared);
         }
-        let databases = Box::pin(Databases::open(url)).await?;
+        let place = Whereabouts { url, only };
+        let databases = Box::pin(Databases::open(&place)).await?;
         let Settings { behaviours, charges, closes, clock, patience, minor_per_point } = settings;
-        let book = db::open(&url.replace(NAME, "channel")).await;
-        let book = book.map_err(|source| OpenError::Database { name: "channel", source })?;
+        let book = place.channel().await?;
         let settings = ChannelSettings { behaviours, charges, closes, clock: clock.clone() };
         let channel = Arc::new(Channel::new(book, settings).await?);
         let kept = Arc::new(Notify::new());
         let asked = Arc::new(signing(&channel, &clock)?);
         let gateway = Gateway::new(databases.gateway.clone(), asked.clone(), clock.clone(), patience, kept.clone());
         let payments = Payments::new(databases.payments.clone(), asked, clock.clone(), patience, kept.clone());
-        let participants = participants(&databases, &gateway, &payments, &clock, minor_per_point)?;
+        let mut participants = participants(&databases, &gateway, &payments, &clock, minor_per_point)?;
+        participants.retain(|participant| place.wants(participant.name()));
         let reports_to = OnceLock::new();
         Ok(Self { databases, channel, clock, reports_to, gateway, payments, participants, minor_per_point, kept })
     }

@@ -53,7 +53,7 @@ fn what_is_wrong_is_said_in_one_line() {
         2: error: of `nats.credentials`, `nats.nkey`, `nats.token` and `nats.user` only one can be set
         1: error: failed to read none.creds: entity not found; it is named in `nats.*` of the settings
         1: error: failed to log in to NATS at 127.0.0.1:1: `nats.nkey` is not an nkey's seed: it begins with `SU`
-        2: error: `pionts` is no participant of the shop: there are catalog, orders, inventory, points, coupons, red_packets, warehouse, push, payments, gateway
+        2: error: `pionts` is no participant of the shop: there are catalog, coupons, gateway, inventory, orders, payments, points, push, red_packets, warehouse
         1: error: failed to open the shop: each participant has a database of its own, so its URL must have `{participant}` in it
         "
     );
@@ -83,6 +83,12 @@ async fn some_of_them_are_served_until_the_process_is_told_to_end() {
     };
     assert_eq!(answer.as_str(), "refused", "an order has at least one line: {answer:?}");
     assert!(ask("points.spend/1").await.unwrap_err().contains("no responders"), "nobody asked for points");
+
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.path().join("shop")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    files.retain(|name| name.to_string_lossy().ends_with(".db"));
+    files.sort();
+    assert_eq!(files, ["catalog.db", "inventory.db"], "no other's database is touched");
 
     Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(0));
