@@ -10,7 +10,8 @@ mod events;
 mod faults;
 #[cfg(test)]
 mod honesty;
-#[cfg(all(test, feature = "nats"))]
+#[cfg(feature = "nats")]
+#[cfg(test)]
 mod nats;
 #[cfg(test)]
 mod outbox;
