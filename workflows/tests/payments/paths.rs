@@ -2,7 +2,7 @@
 
 use crate::{
     bills::{Money, output, pays, waits, world},
-    support::{Holds, Setup, ended, eur},
+    support::{Delta, Holds, Setup, ended, eur, facts::from_outcome},
 };
 use std::{fmt::Write as _, time::Duration};
 use tercet_core::{Phase, SagaId, minutes};
@@ -56,6 +56,43 @@ async fn a_payment_that_nobody_makes_ends_by_itself_and_calls_no_person() {
     payments.states.closed +1
     ");
     assert_eq!(world.money_of(&[bill]).await, [Money::NeverCame]);
+}
+
+/// The facts from the charge's outcome on, and what has changed in the end.
+async fn went(charging: Charging, debit: bool) -> (Vec<String>, Delta) {
+    let world = world(207, Setup::default()).await;
+    let before = world.ledger().await;
+    let bill = world.bill().await;
+    let bill = if debit { bill.debit() } else { bill };
+    world.charge_goes(bill.payment(), charging);
+    let saga = world.pays(&bill).await;
+    assert_eq!(ended(&world.settled(saga).await), "confirmed");
+    let delta = world.changed_since(&before).await;
+    assert_eq!(world.money_of(&[bill]).await, [Money::Kept]);
+    (from_outcome(&world.entries(saga).await, "charge"), delta)
+}
+
+#[tokio::test]
+async fn b43_the_journal_goes_on_the_same_way_whichever_way_the_outcome_came() {
+    let reply = went(pays(), true).await;
+    insta::assert_snapshot!(reply.0.join("\n"), @r#"
+    done charge
+    committed
+    Branched { step: "accepted", taken: true }
+    Branched { step: "too_late", taken: false }
+    asked tell_accepted
+    asked tell_order
+    confirmed record
+    done tell_accepted
+    done tell_order
+    ended confirmed
+    "#);
+    let silent = |charging: Charging| charging.reported(0, Duration::ZERO);
+    assert_eq!(went(silent(pays().met(Met::LostDone)), true).await, reply, "by a query");
+    assert_eq!(went(pays().met(Met::AnswerLate { after: Duration::from_secs(15) }), true).await, reply, "late");
+    assert_eq!(went(pays(), false).await, reply, "by a callback");
+    assert_eq!(went(pays().reported(2, Duration::ZERO), false).await, reply, "by two callbacks");
+    assert_eq!(went(silent(pays()), false).await, reply, "by a query of a link");
 }
 
 /// Every way in which the channel and the buyer may go, by pay link and by direct debit.

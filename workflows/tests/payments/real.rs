@@ -5,7 +5,7 @@ use crate::{
     support::{Kept, Setup, World, ended, eur, id},
 };
 use std::{collections::BTreeMap, time::Duration};
-use tercet_core::{Payload, SagaId, Status, minutes};
+use tercet_core::{Millis, Payload, SagaId, State, Status, minutes};
 use tercet_participant::SeaOrm;
 use tercet_shop::{
     catalog::Ware,
@@ -26,41 +26,50 @@ const PAY_WITHIN: Duration = Duration::from_millis(PAY_WITHIN_MS);
 struct Ordered {
     saga: SagaId,
     placed: Placed,
+    /// Until when.
+    deadline: Millis,
 }
 
 /// A world with teapots on sale.
 async fn world(seed: u64) -> World {
     let world = World::with(seed, Setup { kept: Kept::OnDisk, ..Setup::default() }).await;
-    let pot = Ware {
-        sku: id("pot"),
-        good: "crockery".to_owned(),
-        price: eur(PRICE),
-        on_sale: true,
-        pieces: 100_000,
-        promotions: Vec::new(),
-    };
-    world.shop.put_on_sale(&[pot]).await.unwrap();
+    put_on_sale(&world, "pot", 100_000).await;
     world
 }
 
+async fn put_on_sale(world: &World, sku: &str, pieces: u32) {
+    let (sku, good) = (id(sku), "crockery".to_owned());
+    let ware = Ware { sku, good, price: eur(PRICE), on_sale: true, pieces, promotions: Vec::new() };
+    world.shop.put_on_sale(&[ware]).await.unwrap();
+}
+
 async fn ordered(world: &World) -> Ordered {
+    ordered_within(world, "pot", PAY_WITHIN_MS).await
+}
+
+/// An order of one such piece, which waits so long for its money.
+async fn ordered_within(world: &World, sku: &str, pay_within_ms: u64) -> Ordered {
     let number = world.number();
     let request = OrderRequest {
         key: id(&format!("key-{number}")),
         user: id(&format!("buyer-{number}")),
         address: "1 Quay Street".to_owned(),
         invoice_title: None,
-        lines: vec![Line { sku: id("pot"), quantity: 1 }],
+        lines: vec![Line { sku: id(sku), quantity: 1 }],
         coupon: None,
         points: 0,
         shown: eur(PRICE),
-        pay_within_ms: PAY_WITHIN_MS,
+        pay_within_ms,
     };
     let saga = world.start(NAME, request.key.as_str(), &Payload::of(&request).unwrap()).await.unwrap().id;
-    let waits = |status: &Status| matches!(status, Status::Waiting(_));
-    let state = world.until(saga, |state| state.steps.values().any(|step| waits(&step.status))).await;
+    let until = |status: &Status| match status {
+        Status::Waiting(until) => Some(*until),
+        _ => None,
+    };
+    let deadline = |state: &State| state.steps.values().find_map(|step| until(&step.status));
+    let state = world.until(saga, |state| deadline(state).is_some()).await;
     let placed = state.steps[&"order".parse().unwrap()].reply.parse().unwrap();
-    Ordered { saga, placed }
+    Ordered { saga, placed, deadline: deadline(&state).unwrap() }
 }
 
 /// A payment of that order, started; the channel and the buyer behave so.
@@ -192,4 +201,45 @@ async fn payments_race_the_deadlines_of_real_orders() {
     assert!(kept > 0 && back > 0, "a race that only one side wins shows nothing");
     let states = world.ledger().await.orders.states;
     assert_eq!(states["awaiting_shipment"], u64::try_from(kept).unwrap());
+}
+
+/// Rounds for each moment at which the money comes.
+const ROUNDS: usize = 5;
+
+/// The last piece is held for half an hour. It is sold to whoever pays for it in time; after that it is free, the next buyer has it, and
+/// what comes for it still goes back. At the deadline itself the order's journal says who was first, and a report takes its time to get there.
+#[tokio::test]
+async fn b38_the_last_piece_is_sold_once_whenever_the_money_comes() {
+    let world = world(276).await;
+    let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
+    for (offset, round) in
+        [-1_i64, 0, 500].into_iter().flat_map(|offset| (0..ROUNDS).map(move |round| (offset, round)))
+    {
+        let sku = format!("last-{round}-at-{offset}");
+        put_on_sale(&world, &sku, 1).await;
+        let order = ordered_within(&world, &sku, PAY_WITHIN_MS).await;
+        // Later than the order, so that the payment is not given up before the order is.
+        world.pass(minutes(5)).await;
+        let comes = order.deadline.since(world.now()).as_millis();
+        let comes = Duration::from_millis(u64::try_from(comes).unwrap().saturating_add_signed(offset));
+        let (payment, paying) = pays(&world, &order, 1, Charging::paid(comes)).await;
+        if offset > 0 {
+            assert_eq!(ended(&world.settled(order.saga).await), "cancelled", "nobody has paid in time");
+            let next = ordered_within(&world, &sku, PAY_WITHIN_MS).await;
+            let (payment, _) = pays(&world, &next, 1, Charging::paid(minutes(1))).await;
+            seconds.push((next, payment));
+        }
+        assert_eq!(ended(&world.settled(paying).await), "confirmed", "the money has come");
+        firsts.push((order, payment));
+    }
+    let pairs: Vec<_> = firsts.iter().chain(&seconds).map(|(order, payment)| (order, payment)).collect();
+    let money = all_of(&world, &pairs).await;
+    let (first, second) = money.split_at(firsts.len());
+    assert!(first.iter().all(|money| *money != Money::NeverCame), "each was charged: {first:?}");
+    assert_eq!(first[..ROUNDS], [Money::Kept; ROUNDS], "paid in time wins");
+    assert_eq!(first[2 * ROUNDS..], [Money::GivenBack; ROUNDS], "what comes too late goes back");
+    assert_eq!(second, [Money::Kept; ROUNDS], "the next buyer has the piece");
+    let kept = money.iter().filter(|money| **money == Money::Kept).count();
+    let stock = world.ledger().await.stock;
+    assert_eq!((stock.held, stock.sold), (0, i64::try_from(kept).unwrap()), "never more than there were");
 }

@@ -1,31 +1,11 @@
 //! However the outcome comes in, by reply, query, callback or a person: the same journal from there on, and the same effects.
 
-use crate::support::{Delta, Shape, World, eur};
-use tercet_core::{Action, Entry, Fact, Payload, minutes};
+use crate::support::{Delta, Shape, World, eur, facts::from_outcome};
+use tercet_core::{Action, Payload, minutes};
 use tercet_shop::{
     channel::{Behaviour, Ends},
     gateway::MoneyBack,
 };
-
-/// The facts from the pivot's outcome on, by their kind and step; steps side by side end in any order.
-fn suffix(entries: &[Entry]) -> Vec<String> {
-    let facts: Vec<&Fact> = entries.iter().flat_map(|entry| &entry.facts).collect();
-    let is_outcome = |fact: &&Fact| matches!(fact, Fact::Done { step, .. } if step.as_str() == "money");
-    let from = facts.iter().position(is_outcome).unwrap();
-    let mut lines: Vec<String> = facts[from..]
-        .iter()
-        .map(|fact| match fact {
-            Fact::Done { step, .. } => format!("done {step}"),
-            Fact::Committed => "committed".to_owned(),
-            Fact::Confirmed { step } => format!("confirmed {step}"),
-            Fact::Asked { step, .. } => format!("asked {step}"),
-            Fact::EndedConfirmed { .. } => "ended confirmed".to_owned(),
-            other => format!("{other:?}"),
-        })
-        .collect();
-    lines[2..].sort();
-    lines
-}
 
 async fn check(behaviour: Behaviour, by_hand: bool) -> (Vec<String>, Delta) {
     let world = World::new(61).await;
@@ -42,7 +22,7 @@ async fn check(behaviour: Behaviour, by_hand: bool) -> (Vec<String>, Delta) {
     let state = world.settled(saga).await;
     let trial = world.tried(case, before, state).await;
     assert_eq!(trial.ended(), "confirmed");
-    (suffix(&world.entries(saga).await), trial.delta)
+    (from_outcome(&world.entries(saga).await, "money"), trial.delta)
 }
 
 #[tokio::test]

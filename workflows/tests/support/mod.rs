@@ -1,6 +1,7 @@
 //! The shop in the worlds of `tercet-testing`: sagas run for real, on a clock that jumps, with faults where a test wants them.
 
 pub(crate) mod clock;
+pub(crate) mod facts;
 pub(crate) mod kit;
 pub(crate) mod sales;
 pub(crate) mod slate;
