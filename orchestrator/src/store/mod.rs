@@ -9,11 +9,11 @@ pub mod conformance;
 pub mod limit;
 pub mod memory;
 #[cfg(feature = "sqlite")]
-mod sqlite;
+mod sql;
 
 pub use memory::MemoryStore;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{ServerStore, SqliteOptions, SqliteStore};
+pub use sql::{ServerStore, SqliteOptions, SqliteStore};
 #[cfg(feature = "sqlite")]
 pub use tercet_database::{BadUrl, DatabaseUrl, Kind as DatabaseKind};
 

@@ -197,7 +197,7 @@ fn each_library_is_known_in_one_place() {
         ".rs",
         strays,
         &[
-            ("orchestrator/src/store/sqlite.rs", "use sea_orm::Statement;\n"),
+            ("orchestrator/src/store/sql.rs", "use sea_orm::Statement;\n"),
             (
                 "orchestrator/src/engine.rs",
                 "//! Never sea_orm.\nuse sea_orm::Statement;\nfn f() -> sqlx::Result<()> {}\n",

@@ -6,7 +6,7 @@ use super::{
     end, errors, write,
 };
 use crate::store::{
-    Batch, Change, Incarnation, Projection, SagaRow, Start, Started, StoreError, TimerChange, check, sqlite::rows,
+    Batch, Change, Incarnation, Projection, SagaRow, Start, Started, StoreError, TimerChange, check, sql::rows,
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};

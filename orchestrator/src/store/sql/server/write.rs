@@ -7,7 +7,7 @@ use super::{
 };
 use crate::store::{
     DefinitionRow, InboxId, InboxItem, Incarnation, StoreError, TimerChange, TimerName, TimerRow,
-    sqlite::{reads, rows},
+    sql::{reads, rows},
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Value};
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResul
 use tercet_core::Millis;
 
 /// An SQLite file has one node.
-pub(super) const NODE: i64 = 0;
+pub(in crate::store::sql) const NODE: i64 = 0;
 
 fn statement<const N: usize>(sql: &str, values: [Value; N]) -> Statement {
     Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)

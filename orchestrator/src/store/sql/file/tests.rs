@@ -86,7 +86,7 @@ async fn g10_what_was_acknowledged_survives_kill_9() {
     let mut acknowledged = 0;
     for _ in 0..3 {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::sqlite::tests::writes_until_it_is_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "store::sql::file::tests::writes_until_it_is_killed", "--ignored", "--nocapture"])
             .env(CHILD, file_in(&dir))
             .stdout(std::process::Stdio::piped())
             .spawn()

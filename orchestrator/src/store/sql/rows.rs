@@ -1,6 +1,6 @@
 //! Multi-row statements, and how rows stand in the tables.
 
-use super::writes::NODE;
+use super::file::writes::NODE;
 use crate::store::{
     AuditRow, InboxId, InboxItem, Incarnation, JournalRow, Projection, SagaRow, SagaStatus, StoreError, TimerChange,
     TimerName, TimerRow,

@@ -6,21 +6,18 @@ mod commit;
 mod errors;
 mod network;
 mod open;
-mod reads;
-mod rows;
-mod server;
 #[cfg(test)]
 mod tests;
 mod writer;
-mod writes;
+pub(super) mod writes;
 
-use super::{
+use super::{reads, rows};
+use crate::store::{
     AuditRow, Batch, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, SagaRow, Started,
     Store, StoreError, Stored, TimerChange, TimerRow,
 };
 pub use open::SqliteOptions;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait};
-pub use server::ServerStore;
 use std::{fs::File, path::PathBuf, pin::Pin, sync::Arc};
 use tercet_core::{DefinitionName, Millis, Namespace, SagaId, SagaKey};
 
