@@ -1,0 +1,9 @@
+//! The store in a SQL database: an SQLite file, or a database on a server. Reads, and how rows stand in the tables, are the same.
+
+mod file;
+mod reads;
+mod rows;
+mod server;
+
+pub use file::{SqliteOptions, SqliteStore};
+pub use server::ServerStore;
