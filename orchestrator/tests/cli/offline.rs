@@ -17,6 +17,7 @@ fn help_names_every_command() {
       saga         Start, look at and operate sagas of a running node
       definition   Look at the definitions that this command holds, offline
       events       Look at what hosted participants publish
+      participant  Look at the participants that are there over NATS
       migrate      Make the database, or bring it to this version's schema
       echo         Say something
       completions  Print completions for a shell
