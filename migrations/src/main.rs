@@ -3,10 +3,25 @@
 use clap::{Parser, Subcommand};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 use std::{process::ExitCode, time::Duration};
+use tercet_database::{BadUrl, ConnectError, DatabaseUrl, Kind, Pool};
 use tercet_migrations::{MigrateError, migrate_saying, status};
 
 /// Short, so that waiting for another process is said at once; the waiting itself goes on.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// One for the lock, where that is a connection's, and one for the work.
+const POOL: Pool = Pool { connections: 2, wait: Duration::from_secs(10) };
+
+/// Why it did not go.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Url(#[from] BadUrl),
+    #[error(transparent)]
+    Server(#[from] ConnectError),
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+}
 
 #[derive(Parser)]
 #[command(version, about = "Brings a database to Tercet's schema, or shows where it stands")]
@@ -25,7 +40,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Target {
-    /// The database, as in sqlite:tercet.db
+    /// The database, as in sqlite:tercet.db or postgres://user:password@host/database
     #[arg(long, value_name = "URL")]
     database: String,
 }
@@ -45,15 +60,19 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn connect(url: &str, create: bool) -> Result<DatabaseConnection, MigrateError> {
+async fn connect(url: &str, create: bool) -> Result<DatabaseConnection, Failed> {
+    let parsed: DatabaseUrl = url.parse()?;
+    if parsed.kind() != Kind::Sqlite {
+        return Ok(tercet_database::connect(&parsed, POOL).await?);
+    }
     let mut options = ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false).map_sqlx_sqlite_opts(move |sqlite| {
         sqlite.create_if_missing(create).foreign_keys(false).busy_timeout(BUSY_TIMEOUT)
     });
-    Ok(Database::connect(options).await?)
+    Ok(Database::connect(options).await.map_err(MigrateError::from)?)
 }
 
-async fn up(url: &str) -> Result<(), MigrateError> {
+async fn up(url: &str) -> Result<(), Failed> {
     let db = connect(url, true).await?;
     let report =
         migrate_saying(&db, || eprintln!("another process is migrating this database: waiting for it")).await?;
@@ -61,15 +80,15 @@ async fn up(url: &str) -> Result<(), MigrateError> {
         println!("applied {name}");
     }
     println!("the schema is at version {}", report.version);
-    Ok(db.close().await?)
+    Ok(db.close().await.map_err(MigrateError::from)?)
 }
 
-async fn show(url: &str) -> Result<(), MigrateError> {
+async fn show(url: &str) -> Result<(), Failed> {
     let db = connect(url, false).await?;
     let status = status(&db).await?;
     let lines = [(status.applied, "applied"), (status.pending, "pending"), (status.unknown, "of a newer program")];
     for (name, state) in lines.iter().flat_map(|(names, state)| names.iter().map(move |name| (name, state))) {
         println!("{name}  {state}");
     }
-    Ok(db.close().await?)
+    Ok(db.close().await.map_err(MigrateError::from)?)
 }

@@ -364,7 +364,7 @@ async fn dev(context: &Context, hosting: Option<Hosting>, name: &str) -> Result<
 }
 
 async fn migrate(config: &Config, output: Output) -> Result<ExitCode, Failure> {
-    node::open(config, Database::MadeAndMigrated).await?.close().await;
+    Box::pin(node::open(config, Database::MadeAndMigrated)).await?.close().await;
     let (data, version) = (config.journal(), tercet_migrations::version());
     match output {
         Output::Table => line(format!("{data} is at schema version {version}")),

@@ -153,8 +153,8 @@ impl Context {
             None => None,
         };
         let store = match &hosted.database {
-            Some(file) => open_file(file, database).await?,
-            None => open(&self.config, database).await?,
+            Some(file) => Box::pin(open_file(file, database)).await?,
+            None => Box::pin(open(&self.config, database)).await?,
         };
         let settings = Settings {
             look_ahead: self.config.look_ahead,

@@ -5,4 +5,5 @@
 mod nodes;
 mod offline;
 mod sagas;
+mod servers;
 mod support;

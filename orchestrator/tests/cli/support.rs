@@ -66,6 +66,15 @@ impl Place {
         Ended { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
 
+    /// Runs a command for so long, then ends it; all that it said.
+    pub(crate) fn run_for(&self, arguments: &[&str], time: std::time::Duration) -> String {
+        let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(time);
+        drop(child.kill());
+        let output = child.wait_with_output().unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    }
+
     /// What a command prints, with its ids and times.
     pub(crate) fn printed(&self, arguments: &[&str]) -> String {
         String::from_utf8(self.command(arguments).output().unwrap().stdout).unwrap()

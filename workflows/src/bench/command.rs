@@ -1,7 +1,7 @@
 //! `tercet bench`, as it is called.
 
 use super::{
-    BenchError, Line, Options, Said, run,
+    BenchError, Line, Options, Place, Said, run,
     timers::{self, Progress},
 };
 use clap::{Parser, Subcommand, ValueEnum};
@@ -50,9 +50,10 @@ struct Timers {
 
 #[derive(clap::Args, Debug)]
 struct Chain {
-    /// Where the journal is
-    #[arg(long, value_enum, default_value_t = Store::Sqlite)]
-    store: Store,
+    /// Where the journal is: `sqlite`, a file with `synchronous=FULL`, or the URL of an empty database on a server, as in
+    /// `postgres://user:password@host/database` or `mysql://…`; it gets Tercet's tables, and keeps what is written
+    #[arg(long, default_value = "sqlite")]
+    store: Place,
     /// Sagas under way at once, one line for each
     #[arg(long, value_delimiter = ',', default_value = "1,64,256", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     concurrency: Vec<u32>,
@@ -104,7 +105,7 @@ const fn exit(adds_up: bool) -> ExitCode {
 }
 
 async fn chain(what: Chain, output: Output) -> Result<ExitCode, Failure> {
-    let Chain { store: Store::Sqlite, concurrency, seconds, folder } = what;
+    let Chain { store, concurrency, seconds, folder } = what;
     let concurrency: Vec<_> = concurrency.into_iter().map(|n| n as usize).collect();
     let bar = bar(concurrency.len() as u64, "{spinner} {msg} {wide_bar} {pos}/{len} {elapsed}");
     bar.enable_steady_tick(TICK);
@@ -121,7 +122,7 @@ async fn chain(what: Chain, output: Output) -> Result<ExitCode, Failure> {
             bar.inc(1);
         }
     };
-    let done = in_folder(&folder, async |folder| run(folder, &options, say).await).await;
+    let done = in_folder(&folder, async |folder| run(&store, folder, &options, say).await).await;
     bar.finish_and_clear();
     done?;
     Ok(exit(adds_up))

@@ -1,14 +1,16 @@
 //! `tercet bench`: how fast sagas go, and what waiting costs, each beside the store's own limit, measured in the same run.
 //!
-//! Everything is durable and in this process: SQLite with `synchronous=FULL`, participants that answer at once. What is measured is
-//! the orchestrator. Each line of the chain is one concurrency: so many sagas are under way, the next starts when one ends.
+//! Everything is durable and in this process: SQLite with `synchronous=FULL`, or a database on a server; participants that answer at
+//! once. What is measured is the orchestrator. Each line of the chain is one concurrency: so many sagas are under way, the next starts when one ends.
 
 mod chain;
 mod command;
+mod place;
 mod process;
 mod timers;
 
 pub use command::{Bench, bench};
+pub use place::Place;
 
 use chain::{INPUT_BYTES, Link, STEPS, Worker, chain, noise};
 use hdrhistogram::Histogram;
@@ -19,14 +21,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tercet::{
     Engine, Machine, Parts, Registry, Settings, Until,
-    store::{SqliteStore, Store, limit},
+    store::{Filter, Store, limit},
     transport::InProcess,
 };
-use tercet_core::{DefinitionName, Life, Payload, SagaKey};
+use tercet_core::{DefinitionName, Life, Namespace, Payload, SagaKey};
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ pub struct Line {
     pub cpu_us_per_step: f64,
     /// Resident memory at the end, in megabytes.
     pub rss_mb: f64,
-    /// Bytes of the database for one saga.
+    /// Bytes of the database's file for one saga; 0 for a server's database.
     pub bytes_per_saga: f64,
     /// What does not add up: nothing.
     pub violations: Vec<String>,
@@ -112,16 +114,16 @@ pub enum Said {
     Measured(Line),
 }
 
-/// Runs the chain at each concurrency, a fresh database in `folder` for each, and hands out a line as soon as it is measured.
+/// Runs the chain at each concurrency, on SQLite with a fresh database in `folder` for each, and hands out a line as soon as it is measured.
 ///
 /// # Errors
 /// When the store or the engine fails.
-pub async fn run(folder: &Path, options: &Options, mut say: impl FnMut(Said)) -> Result<(), BenchError> {
+pub async fn run(place: &Place, folder: &Path, options: &Options, mut say: impl FnMut(Said)) -> Result<(), BenchError> {
     for &concurrency in &options.concurrency {
         say(Said::Measuring(concurrency));
         let path = folder.join(format!("chain-{concurrency}.db"));
-        let measured = measure(&path, concurrency, options.time).await?;
-        let limit = store_limit(&folder.join(format!("limit-{concurrency}.db")), measured.rows).await?;
+        let measured = measure(place, &path, concurrency, options.time).await?;
+        let limit = store_limit(place, &folder.join(format!("limit-{concurrency}.db")), measured.rows).await?;
         say(Said::Measured(measured.line(limit)));
     }
     Ok(())
@@ -129,12 +131,12 @@ pub async fn run(folder: &Path, options: &Options, mut say: impl FnMut(Said)) ->
 
 /// What the store does without an engine, with about as many rows of the size that the engine wrote, since a store slows down as it
 /// grows: rows a second in batches of 256, and the median commit of one row, in milliseconds.
-async fn store_limit(path: &Path, rows: Rows) -> Result<(f64, f64), BenchError> {
+async fn store_limit(place: &Place, path: &Path, rows: Rows) -> Result<(f64, f64), BenchError> {
     const BATCH: u32 = 256;
     let batches = u32::try_from(rows.count / u64::from(BATCH)).unwrap_or(u32::MAX).clamp(400, 2_000);
-    let store = SqliteStore::create(path).await?;
-    let single = limit::measure(&store, 1, rows.bytes_each(), 300).await?;
-    let many = limit::measure(&store, BATCH, rows.bytes_each(), batches).await?;
+    let store = place.open(path).await?;
+    let single = limit::measure(store.as_ref(), 1, rows.bytes_each(), 300).await?;
+    let many = limit::measure(store.as_ref(), BATCH, rows.bytes_each(), batches).await?;
     store.close().await;
     Ok((many.rows_per_s, single.commit_ms_p50))
 }
@@ -147,15 +149,18 @@ struct Run {
     until: Instant,
 }
 
-async fn measure(path: &Path, concurrency: usize, time: Duration) -> Result<Measured, BenchError> {
+async fn measure(place: &Place, path: &Path, concurrency: usize, time: Duration) -> Result<Measured, BenchError> {
     let worker = Arc::new(Worker::default());
-    let store = SqliteStore::create(path).await?;
+    let store = place.open(path).await?;
+    // A server's database is the same one for each line.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let namespace: Namespace = format!("bench-{}", now.as_millis()).parse().map_err(bug)?;
     let engine = Engine::run(Parts {
-        store: Arc::new(store),
+        store,
         transport: Arc::new(InProcess::new([chain::participant(&worker)])),
         registry: Registry::new().with(chain())?,
         env: Arc::new(Machine::new()),
-        settings: Settings::of("bench".parse().map_err(bug)?),
+        settings: Settings::of(namespace.clone()),
     })
     .await?;
     let name = "bench_chain".parse().map_err(bug)?;
@@ -177,7 +182,8 @@ async fn measure(path: &Path, concurrency: usize, time: Duration) -> Result<Meas
     let cpu = process::cpu().saturating_sub(cpu);
     let rss = process::rss_bytes();
     engine.shut_down().await;
-    let rows = count_rows(engine.store().as_ref()).await?;
+    let rows = count_rows(engine.store().as_ref(), namespace).await?;
+    engine.store().close().await;
     let bytes = process::bytes_of(path);
     Ok(Measured { concurrency, outcome, took, cpu, rss, bytes, rows, worker })
 }
@@ -289,11 +295,12 @@ fn round(x: f64) -> f64 {
 }
 
 /// Journal rows in the store: each saga's entries, counted by reading them back.
-async fn count_rows(store: &dyn Store) -> Result<Rows, BenchError> {
+async fn count_rows(store: &dyn Store, namespace: Namespace) -> Result<Rows, BenchError> {
     const PAGE: u32 = 500;
     let (mut rows, mut before) = (Rows::default(), None);
+    let filter = Filter { namespace: Some(namespace), ..Filter::default() };
     loop {
-        let page = store.list(tercet::store::Filter::default(), before, PAGE).await?;
+        let page = store.list(filter.clone(), before, PAGE).await?;
         let ids: Vec<_> = page.iter().map(|row| row.id).collect();
         let Some(last) = ids.last().copied() else { return Ok(rows) };
         before = Some(last);

@@ -197,7 +197,8 @@ pub(super) enum Progress {
 /// When the store or the engine fails, or arming took longer than until they were due.
 pub(super) async fn run(folder: &Path, options: Options, say: impl Fn(Progress) + Sync) -> Result<Line, BenchError> {
     let count = options.waiting * ROWS_EACH;
-    let (limit, _) = store_limit(&folder.join("limit.db"), Rows { count, bytes: count * ROW_BYTES }).await?;
+    let (limit, _) =
+        store_limit(&super::Place::Sqlite, &folder.join("limit.db"), Rows { count, bytes: count * ROW_BYTES }).await?;
     let path = folder.join("timers.db");
     let (holder, engine) = open(&path).await?;
     let due_in = options.due_in.unwrap_or(Duration::from_secs(options.waiting / ARMED_PER_S_AT_LEAST) + SPARE);

@@ -50,7 +50,7 @@ impl ServerStore {
     /// no such database; [`StoreError::Schema`] when it is not migrated or a newer program's. Each says what to do, in one line that has
     /// no password in it.
     pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        open(url, false).await
+        Box::pin(open(url, false)).await
     }
 
     /// Opens a database after migrating it.
@@ -58,7 +58,7 @@ impl ServerStore {
     /// # Errors
     /// As [`open`](Self::open), but for what a migration mends.
     pub async fn create(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        open(url, true).await
+        Box::pin(open(url, true)).await
     }
 
     /// Closes the connections, after what is being written; what comes later is [`StoreError::Unavailable`].
@@ -98,16 +98,17 @@ async fn open(url: &DatabaseUrl, migrate: bool) -> Result<ServerStore, StoreErro
 /// An acknowledged start survives a power cut only if a commit is on disk before it is told. That a server does not see to it is its
 /// owner's decision, and is said.
 async fn durable(pool: &DatabaseConnection, dialect: Dialect) -> Result<(), StoreError> {
-    let (ask, safe) = match dialect {
-        Dialect::Postgres => (
-            "SELECT current_setting('fsync') || ' ' || current_setting('synchronous_commit')",
-            ["on on", "on remote_apply"],
-        ),
-        Dialect::MySql => ("SELECT CAST(@@innodb_flush_log_at_trx_commit AS CHAR)", ["1", "1"]),
+    let ask = match dialect {
+        Dialect::Postgres => "SELECT current_setting('fsync') || ' ' || current_setting('synchronous_commit')",
+        Dialect::MySql => "SELECT CAST(@@innodb_flush_log_at_trx_commit AS CHAR)",
     };
     let row = pool.query_one_raw(dialect.one(ask, Vec::new())).await.map_err(errors::failed)?;
     let found: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose().map_err(errors::failed)?;
-    if !found.as_deref().is_some_and(|found| safe.contains(&found)) {
+    let is_safe = |found: &str| match dialect {
+        Dialect::Postgres => found.starts_with("on ") && !found.ends_with(" off"),
+        Dialect::MySql => found == "1",
+    };
+    if !found.as_deref().is_some_and(is_safe) {
         tracing::warn!(
             settings = found,
             "this server may lose acknowledged work in a power cut: set fsync and synchronous_commit to on (PostgreSQL), \
