@@ -1,5 +1,5 @@
-//! Every call lost, late, doubled, not answered, answered *not now*, or its process killed; every step refused; every call once more
-//! after the end. Of an order that is paid, and of one that nobody pays.
+//! What the [worlds](crate::worlds) of an order do not say: who is told when a step is refused, why a step parks, and that the figures show
+//! each confirm and cancel that is left out. Lost, late and doubled calls, and processes that die, are theirs.
 
 use crate::{
     buyers::{Way, world},
@@ -15,50 +15,6 @@ pub(crate) fn but_for_its_end(delta: Delta) -> Result<Delta, String> {
         return Err(format!("{cancelled} orders are cancelled, and {told} buyers were told"));
     }
     Ok(delta.without("orders.states.cancelled").without("notices.order_cancelled"))
-}
-
-async fn check(way: Way, faults: &[Fault], kept: Kept) {
-    let world = world(311, kept).await;
-    let (calls, whole) = world.undisturbed_order(way).await;
-    let befalls: Vec<_> = calls.iter().flat_map(|call| faults.iter().map(move |fault| (call, fault))).collect();
-    let buyers = world.buyers(befalls.len()).await;
-    let before = world.ledger().await;
-    for (request, ((step, phase), fault)) in buyers.iter().zip(&befalls) {
-        world.wires.plan(step, *phase, 1, (*fault).clone());
-        let state = world.goes(request, way).await;
-        assert_eq!(ended(&state), way.end(), "{fault:?} of the {phase} of {step}: {}", parked(&state));
-        assert_eq!(world.wires.heal(), 0, "{fault:?} of the {phase} of {step} did not happen");
-    }
-    let delta = world.slate(&before, Holds::None).await;
-    assert_eq!(delta, whole.times(befalls.len()), "one of these: {befalls:?}");
-}
-
-const LOST: [Fault; 4] = [Fault::LoseCall, Fault::LoseReply, Fault::Late, Fault::NoResponder];
-
-#[tokio::test]
-async fn what_is_lost_of_an_order_that_is_paid_is_asked_again() {
-    check(Way::Paid, &LOST, Kept::InMemory).await;
-    check(Way::Paid, &[Fault::not_now()], Kept::InMemory).await;
-}
-
-#[tokio::test]
-async fn what_is_lost_of_an_order_that_nobody_pays_is_asked_again() {
-    check(Way::Unpaid, &LOST, Kept::InMemory).await;
-    check(Way::Unpaid, &[Fault::not_now()], Kept::InMemory).await;
-}
-
-#[tokio::test]
-async fn a_doubled_call_counts_once() {
-    for way in Way::ALL {
-        check(way, &[Fault::Double], Kept::InMemory).await;
-    }
-}
-
-#[tokio::test]
-async fn a_process_that_dies_at_a_call_is_gone_on_with() {
-    for way in Way::ALL {
-        check(way, &[Fault::KillBefore, Fault::KillAfter], Kept::OnDisk).await;
-    }
 }
 
 #[tokio::test]

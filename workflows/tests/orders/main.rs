@@ -9,7 +9,6 @@ mod support;
 
 mod after;
 mod buyers;
-mod crashed;
 mod desk;
 mod drawing;
 mod duplicates;

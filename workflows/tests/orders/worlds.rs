@@ -43,6 +43,11 @@ async fn check_way(way: Way) {
             world.signal(&paid_for(world.saga())).await.unwrap();
         });
     }
+    let counted = before.clone();
+    worlds = worlds.figures(move |world| {
+        let before = counted.clone();
+        async move { Delta::between(&before, world.participants().last().await).into_figures() }
+    });
     worlds.clean_slate(move |world| check(world, before.clone(), whole.clone())).run().await;
 }
 

@@ -1,9 +1,10 @@
-//! Every call of a payment lost, late, doubled, not answered, answered *not now*; every step refused; the process killed at each. Of a
-//! payment that is kept, one that comes too late, and one that nobody makes.
+//! What the [worlds](crate::worlds) of a payment do not say: what its buyer is told when a step is refused, why a step parks, and that a
+//! copy of a confirm or cancel is answered as it was. Lost, late and doubled calls, and processes that die, are theirs. Of a payment that
+//! is kept, one that comes too late, and one that nobody makes.
 
 use crate::{
     bills::{Bill, Money, pays, waits, world},
-    support::{Delta, Fault, Kept, Setup, World, ended, parked},
+    support::{Delta, Fault, Setup, World, ended, parked},
 };
 use std::{collections::BTreeSet, sync::Arc};
 use tercet_core::{Action, Phase, State};
@@ -73,48 +74,6 @@ pub(crate) async fn undisturbed(world: &World, way: Way) -> (BTreeSet<(String, P
     let delta = world.changed_since(&before).await;
     assert_eq!(world.money_of(&bills).await, [way.money()]);
     (world.wires.calls_about(bills[0].payment()), delta)
-}
-
-async fn check(way: Way, faults: &[Fault], kept: Kept) {
-    let world = world(211, Setup { kept, ..Setup::default() }).await;
-    let (calls, whole) = undisturbed(&world, way).await;
-    let befalls: Vec<_> = calls.iter().flat_map(|call| faults.iter().map(move |fault| (call, fault))).collect();
-    let (bills, before) = billed(&world, way, befalls.len()).await;
-    for (bill, ((step, phase), fault)) in bills.iter().zip(&befalls) {
-        world.wires.plan_for(bill.payment(), step, *phase, (*fault).clone());
-    }
-    let mut states = Vec::new();
-    for bill in &bills {
-        states.push(world.pays(bill).await);
-    }
-    let mut ends = Vec::new();
-    for saga in states {
-        ends.push(world.settled(saga).await);
-    }
-    all_ended(&world, way, (&bills, &before), &ends, &whole).await;
-    assert_eq!(world.wires.heal(), 0, "some of this did not happen: {befalls:?}");
-}
-
-#[tokio::test]
-async fn what_is_lost_late_or_not_now_is_asked_again() {
-    let faults = [Fault::LoseCall, Fault::LoseReply, Fault::Late, Fault::NoResponder, Fault::not_now()];
-    for way in Way::ALL {
-        check(way, &faults, Kept::InMemory).await;
-    }
-}
-
-#[tokio::test]
-async fn a_doubled_call_counts_once() {
-    for way in Way::ALL {
-        check(way, &[Fault::Double], Kept::InMemory).await;
-    }
-}
-
-#[tokio::test]
-async fn a_process_that_dies_at_a_call_is_gone_on_with() {
-    for way in Way::ALL {
-        check(way, &[Fault::KillBefore, Fault::KillAfter], Kept::OnDisk).await;
-    }
 }
 
 #[tokio::test]

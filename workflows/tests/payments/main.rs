@@ -9,7 +9,6 @@ mod support;
 
 mod bills;
 mod callbacks;
-mod crashed;
 mod drawing;
 mod faults;
 mod late;

@@ -212,8 +212,7 @@ const ROUNDS: usize = 5;
 async fn b38_the_last_piece_is_sold_once_whenever_the_money_comes() {
     let world = world(276).await;
     let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
-    for (offset, round) in
-        [-1_i64, 0, 500].into_iter().flat_map(|offset| (0..ROUNDS).map(move |round| (offset, round)))
+    for (offset, round) in [-1_i64, 0, 500].into_iter().flat_map(|offset| (0..ROUNDS).map(move |round| (offset, round)))
     {
         let sku = format!("last-{round}-at-{offset}");
         put_on_sale(&world, &sku, 1).await;

@@ -4,7 +4,7 @@
 use crate::{
     bills::{PRICE, pays, registry, waits, world},
     support::{
-        Setup, World, eur, id,
+        Delta, Setup, World, eur, id,
         kit::{self, Cast},
     },
 };
@@ -70,12 +70,16 @@ async fn whole(world: Town, before: Arc<Ledger>) -> Result<(), String> {
 async fn every_single_fault_world_of_a_payment_ends_well() {
     let sold: World = world(221, Setup::default()).await;
     let before = Arc::new(sold.ledger().await);
-    let input = Payload::of(&request()).unwrap();
+    let (input, counted) = (Payload::of(&request()).unwrap(), before.clone());
     kit::worlds(registry(), &sold, ("payment", "pay-1", &input))
         .prepared(ordered)
         .course("given up before", given_up)
         .course("abandoned", |world| async move {
             world.participants().shop.channel().tell_charge(id("pay-1"), waits());
+        })
+        .figures(move |world| {
+            let before = counted.clone();
+            async move { Delta::between(&before, world.participants().last().await).into_figures() }
         })
         .clean_slate(move |world| whole(world, before.clone()))
         .run()
