@@ -8,13 +8,14 @@ use serde_json::Value;
 use crate::tree::{File, Offence, cargo, check, files, words};
 
 /// Each package and those of ours that it may depend on, for its tests as well.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("tercet-core", &[]),
     ("tercet-servers", &[]),
     ("tercet-database", &["tercet-servers"]),
     ("tercet-migrations", &["tercet-database", "tercet-servers"]),
-    ("tercet", &["tercet-core", "tercet-database", "tercet-migrations", "tercet-servers"]),
-    ("tercet-participant", &["tercet-core", "tercet-database", "tercet-servers"]),
+    ("tercet-nats", &["tercet-core", "tercet-servers"]),
+    ("tercet", &["tercet-core", "tercet-database", "tercet-migrations", "tercet-nats", "tercet-servers"]),
+    ("tercet-participant", &["tercet-core", "tercet-database", "tercet-nats", "tercet-servers"]),
     ("tercet-shop", &["tercet-core", "tercet-database", "tercet-participant", "tercet-servers"]),
     ("tercet-testing", &["tercet", "tercet-core", "tercet-participant"]),
     (
