@@ -20,9 +20,16 @@ use crate::{
     vouchers::{self, Issue},
     warehouse::{Ship, Stop},
 };
-use std::sync::Arc;
-use tercet_core::{Answering, Call, ContractName, Operation, Participant};
-use tercet_participant::conformance::{Calls, Executing, Holding, Subject, executing, holding};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+use tercet_core::{Answering, Call, ContractName, Namespace, Operation, Participant};
+use tercet_participant::{
+    conformance::{Calls, Executing, Holding, Subject, executing, holding},
+    nats::{Caller, Serving, Settings},
+};
+use tercet_servers::nats::{Nats, Version};
 
 /// A participant of the shop, as the kit takes it.
 struct Shared(Arc<dyn Participant>);
@@ -80,7 +87,24 @@ async fn placed_and_paid(bench: &Bench) -> OrderId {
     placed.order
 }
 
+/// A participant in this process, with a shop behind it.
 async fn fresh<O: Operation>() -> Subject {
+    let (participant, bench) = prepared::<O>().await;
+    observed(Shared(participant), bench)
+}
+
+/// The same at the other end of a connection, in a namespace of its own.
+async fn fresh_over_nats<O: Operation>(server: &Nats) -> Subject {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (participant, bench) = prepared::<O>().await;
+    let namespace: Namespace = id(&format!("kit-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    let settings = Settings::of(&server.url()).unwrap();
+    let caller = Caller::of(&settings, namespace.clone(), participant.name(), participant.contracts()).await.unwrap();
+    let serving = Serving::of([participant], namespace).start(settings).await.unwrap();
+    observed(caller, bench).keeping(serving)
+}
+
+async fn prepared<O: Operation>() -> (Arc<dyn Participant>, Bench) {
     let bench: Bench = Box::pin(bench(Behaviour::Succeed)).await;
     let sales = [sale("o-1", OrderState::AwaitingShipment), sale("o-paid", OrderState::Paid)];
     bench.shop.seed(&sales).await.unwrap();
@@ -88,7 +112,10 @@ async fn fresh<O: Operation>() -> Subject {
     inventory::seed_stock(bench.shop.databases.inventory.writer(), &spare).await.unwrap();
     Box::pin(bench.step::<Record>(99, &open_payment()).try_()).await;
     placed_and_paid(&bench).await;
-    let participant = Shared(bench.participant::<O>());
+    (bench.participant::<O>(), bench)
+}
+
+fn observed(participant: impl Participant, bench: Bench) -> Subject {
     let bench = Arc::new(bench);
     Subject::new(participant, move || {
         let bench = bench.clone();
@@ -230,4 +257,31 @@ async fn retriables() {
         Evidence { refund: id("r-1"), payment: id("pay-o-1"), amount: eur(1), transaction: "t-1".to_owned() };
     executes::<BookRefunded>(&evidence, Executing::retriable).await;
     executes::<AwaitShipment>(&id("o-paid"), Executing::retriable).await;
+}
+
+#[tokio::test]
+async fn a_hold_over_nats() {
+    let server = Nats::start(Version::Floor).unwrap();
+    let order = |quantity| OrderLines { order: id("o-2"), lines: vec![Line { sku: id("spare"), quantity }] };
+    let (accepted, refused) = (Calls::of::<Reserve>(&order(1)).unwrap(), Calls::of::<Reserve>(&order(2)).unwrap());
+    let with = Holding::tcc(accepted).refusing(refused);
+    let held = holding(|| Box::pin(fresh_over_nats::<Reserve>(&server)), &with).await;
+    assert_eq!(held.map_err(|violation| violation.to_string()), Ok(()));
+}
+
+#[tokio::test]
+async fn a_pivot_over_nats() {
+    let server = Nats::start(Version::Current).unwrap();
+    let request = RefundMoney { refund: id("r-1"), payment: id("pay-o-1"), amount: eur(8_963) };
+    let with = Executing::closing(Calls::of::<Refund>(&request).unwrap());
+    let held = executing(|| Box::pin(fresh_over_nats::<Refund>(&server)), &with).await;
+    assert_eq!(held.map_err(|violation| violation.to_string()), Ok(()));
+}
+
+#[tokio::test]
+async fn a_retriable_over_nats() {
+    let server = Nats::start(Version::Floor).unwrap();
+    let with = Executing::retriable(Calls::of::<AwaitShipment>(&id("o-paid")).unwrap());
+    let held = executing(|| Box::pin(fresh_over_nats::<AwaitShipment>(&server)), &with).await;
+    assert_eq!(held.map_err(|violation| violation.to_string()), Ok(()));
 }
