@@ -29,8 +29,8 @@ pub mod shop;
 pub mod vouchers;
 pub mod warehouse;
 
-pub use sale::{Sale, Wallet};
 pub use databases::PARTICIPANTS;
+pub use sale::{Sale, Wallet};
 pub use shop::{Ledger, Settings, Shop};
 
 #[cfg(test)]
