@@ -88,7 +88,7 @@ async fn a_database_that_is_none_is_a_clear_error() {
     let Err(error) = Shop::open(dir.path(), Settings::seeded(7, Duration::from_millis(1))).await else {
         panic!("opened");
     };
-    insta::assert_snapshot!(error, @"failed to open the participant's database: Connection Error: error returned from database: (code: 26) file is not a database (`points.db`: mend it, or move it away, or open the shop in another directory)");
+    insta::assert_snapshot!(error, @"failed to open the participant's database: Connection Error: error returned from database: (code: 26) file is not a database (the database of `points`: mend it, or move it away, or open the shop elsewhere)");
 }
 
 #[tokio::test]
