@@ -49,11 +49,7 @@ impl Ingress for EngineIngress {
 /// Only what can never succeed is set aside; all else is sent again.
 fn acknowledged<T>(result: Result<T, EngineError>) -> Acknowledged {
     let Err(error) = result else { return Acknowledged::Yes };
-    if error.may_pass() {
-        Acknowledged::Unavailable(error.to_string())
-    } else {
-        Acknowledged::Never(error.to_string())
-    }
+    if error.may_pass() { Acknowledged::Unavailable(error.to_string()) } else { Acknowledged::Never(error.to_string()) }
 }
 
 /// Carries what the shop has to say: the channel's reports into the gateway, and outboxes into the engine.

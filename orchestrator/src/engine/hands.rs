@@ -169,7 +169,9 @@ impl Worker {
         self.shared.env.spawn(Box::pin(async move {
             let what = match calling.await {
                 Ok(answer) => HeardWhat::Answer(answer),
-                Err(error @ (CallError::NoResponder { .. } | CallError::Unsent(_))) => HeardWhat::NoResponder(error.to_string()),
+                Err(error @ (CallError::NoResponder { .. } | CallError::Unsent(_))) => {
+                    HeardWhat::NoResponder(error.to_string())
+                }
                 Err(CallError::Silent(why)) => HeardWhat::Silent(why),
             };
             shared.heard(Heard { what, ..heard });
