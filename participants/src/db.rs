@@ -87,7 +87,8 @@ pub async fn open(url: &str) -> Result<DatabaseConnection, DatabaseError> {
 /// When it cannot be made.
 pub(crate) async fn in_memory() -> Result<DatabaseConnection, DatabaseError> {
     let mut options = ConnectOptions::new("sqlite::memory:");
-    options.max_connections(1).sqlx_logging(false);
+    // A new connection would be a new, empty database.
+    options.max_connections(1).idle_timeout(None).max_lifetime(None).sqlx_logging(false);
     Database::connect(options).await.map_err(DatabaseError::Connect)
 }
 

@@ -167,12 +167,17 @@ impl<I: Ingress> Relays<I> {
     /// # Errors
     /// When a database fails; what was sent and not deleted is sent again by the next sweep.
     pub async fn sweep(&self) -> Result<Swept, Fault> {
-        let mut all = Swept::default();
+        let (mut all, mut failed) = (Swept::default(), None);
         for relay in &self.0 {
-            let Swept { sent, buried, left } = relay.sweep().await?;
-            all = Swept { sent: all.sent + sent, buried: all.buried + buried, left: all.left + left };
+            match relay.sweep().await {
+                Ok(Swept { sent, buried, left }) => {
+                    all = Swept { sent: all.sent + sent, buried: all.buried + buried, left: all.left + left };
+                }
+                // One that fails holds up no other.
+                Err(fault) => failed = Some(fault),
+            }
         }
-        Ok(all)
+        failed.map_or(Ok(all), Err)
     }
 }
 
@@ -225,6 +230,10 @@ impl Shop {
         self.participants.clone()
     }
 
+    fn hosts(&self, name: &str) -> bool {
+        self.participants.iter().any(|participant| participant.name() == name)
+    }
+
     /// The third party.
     #[must_use]
     pub fn channel(&self) -> &Channel {
@@ -245,8 +254,10 @@ impl Shop {
 
     /// What waits in the outboxes, to be sent into `ingress`: the channel's reports, as completions, and sagas that they start.
     pub fn relay<I: Ingress + Clone>(&self, ingress: I) -> Relays<I> {
-        let gateway = Relay::new(self.databases.gateway.clone(), ingress.clone());
-        Relays(vec![gateway, Relay::new(self.databases.payments.clone(), ingress)])
+        let outboxes = [("gateway", &self.databases.gateway), ("payments", &self.databases.payments)];
+        let own = outboxes.into_iter().filter(|(name, _)| self.hosts(name));
+        let each = own.zip(std::iter::repeat(ingress));
+        Relays(each.map(|((_, outbox), ingress)| Relay::new(outbox.clone(), ingress)).collect())
     }
 
     /// Comes back when a callback was kept since the last time: something may wait in an outbox.
@@ -266,9 +277,14 @@ impl Shop {
                 self.channel.call_back(sender).await?;
                 self.channel.report_charges(sender).await?;
             }
+            // What is for a participant of another process is left for that one: nobody here would keep it.
             None => {
-                self.channel.call_back(&self.gateway).await?;
-                self.channel.report_charges(&self.payments).await?;
+                if self.hosts("gateway") {
+                    self.channel.call_back(&self.gateway).await?;
+                }
+                if self.hosts("payments") {
+                    self.channel.report_charges(&self.payments).await?;
+                }
             }
         }
         relay.sweep().await?;

@@ -1,7 +1,8 @@
 //! Charges: what the channel says of one, and what a payment makes of the channel's word.
 
-use super::{Bench, Step, bench, eur, id, line, while_time_passes};
+use super::{Bench, HandClock, Step, bench, eur, id, line, while_time_passes};
 use crate::{
+    Shop,
     channel::{
         Acknowledging, Behaviour, Buyer, Cashier, ChargeCallback, ChargeOrder, ChargeOutcome, ChargeSink, Charging,
         How, Paying, Said, Silence,
@@ -14,6 +15,7 @@ use std::{
 };
 use tercet_core::Phase;
 use tercet_participant::{
+    conformance::at,
     database::Boxed,
     outbox::{Acknowledged, Completion, Ingress, Start, Told},
 };
@@ -98,6 +100,28 @@ async fn what_the_channel_says_of_a_pay_link_and_of_a_direct_debit() {
     direct_debit: silence ; not found ; rejected charge_in_progress ; paid 10.00 EUR | reports: paid | received 1000
     direct_debit: rejected channel_maintenance ; not found ; rejected channel_maintenance ; not found | reports:  | received 0
     ");
+}
+
+/// Two processes that host a participant each, on the channel's one database.
+#[tokio::test]
+async fn what_is_for_a_participant_of_another_process_is_left_for_that_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(HandClock::new(at()));
+    let url = format!("sqlite:{}/{{participant}}.db", dir.path().display());
+    let open = async |only: &str| {
+        let settings = super::settings(Behaviour::Succeed, true, &clock);
+        Box::pin(Shop::open_of(&url, &[only.to_owned()], settings)).await.unwrap()
+    };
+    let (gateway, payments) = (open("gateway").await, open("payments").await);
+    payments.channel().tell_charge(id("pay-1"), Charging::new(Buyer::Pays { after: SECOND }));
+    let how = How::DirectDebit;
+    let order = ChargeOrder { reference: id("pay-1"), order: id("o-1"), amount: eur(1_000), how, expires: None };
+    while_time_passes(&clock, 1, payments.channel().request_charge(order)).await.unwrap();
+    clock.advance(SECOND * 10);
+    gateway.turn(&gateway.relay(Heard::default())).await.unwrap();
+    let sink = Sink::default();
+    payments.channel().report_charges(&sink).await.unwrap();
+    assert_eq!(*sink.0.lock().unwrap(), ["paid"]);
 }
 
 #[tokio::test]

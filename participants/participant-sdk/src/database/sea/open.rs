@@ -87,7 +87,8 @@ impl SeaOrm {
     #[cfg(feature = "sqlite")]
     pub async fn sqlite_in_memory() -> Result<Self, OpenError> {
         let mut options = ConnectOptions::new("sqlite::memory:");
-        options.max_connections(1).min_connections(1).sqlx_logging(false);
+        // A new connection would be a new, empty database.
+        options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None).sqlx_logging(false);
         let one = sea_orm::Database::connect(options).await.map_err(OpenError::Connect)?;
         Self::over(one.clone(), one).await
     }
