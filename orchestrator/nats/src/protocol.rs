@@ -4,7 +4,7 @@
 //! Subject `tercet.<namespace>.<participant>.<operation>.<phase>`. The body of a confirm or cancel is `{"request": …, "reply": …}`,
 //! without `reply` where it is not known; that of every other phase is the request.
 
-use async_nats::{HeaderMap, HeaderValue};
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -106,6 +106,18 @@ pub struct Sent {
     pub headers: HeaderMap,
     /// The request, and what goes with it.
     pub body: Vec<u8>,
+}
+
+impl Sent {
+    /// About what it takes of a server's `max_payload`: headers and body.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let lines = |(name, values): (&HeaderName, &Vec<HeaderValue>)| -> usize {
+            let name: &str = name.as_ref();
+            values.iter().map(|value| name.len() + value.as_str().len() + 4).sum()
+        };
+        self.headers.iter().map(lines).sum::<usize>() + self.body.len()
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -11,7 +11,7 @@ pub use discovery::{Discovered, Operation};
 use super::{CallError, Calling, Transport};
 use link::Link;
 use std::{sync::Arc, time::Duration};
-use tercet_core::{Answer, Call, Namespace, Payload, Phase};
+use tercet_core::{Answer, Call, ContractName, Namespace, Payload, Phase};
 use tercet_nats::{
     ConnectError, Settings,
     async_nats::{Client, Message, StatusCode, client::PublishErrorKind},
@@ -20,6 +20,9 @@ use tercet_nats::{
 
 /// How long after a call's timeout its answer is still waited for: it is evidence.
 const LATE: Duration = Duration::from_secs(5 * 60);
+
+/// Room that a try leaves: its confirm and its cancel say a little more, and must find theirs.
+const RESERVE: usize = 256;
 
 /// Calls participants over NATS.
 #[derive(Clone, Debug)]
@@ -64,36 +67,43 @@ impl Nats {
 impl Transport for Nats {
     fn call(&self, call: Call) -> Calling {
         let this = self.clone();
-        Box::pin(async move { this.ask(&call).await })
+        Box::pin(async move { this.ask(call).await })
     }
 }
 
 impl Nats {
-    async fn ask(&self, call: &Call) -> Result<Answer, CallError> {
+    async fn ask(&self, call: Call) -> Result<Answer, CallError> {
         let (client, inbox) = self.link.up().map_err(CallError::Unsent)?;
         if call.phase == Phase::Forget {
-            return match self.publish(&client, call, None).await {
+            return match self.publish(&client, &call, None).await {
                 Ok(()) => Ok(Answer::Done(Payload::null())),
-                Err(failed) => failed.answer(call),
+                Err(failed) => failed.answer(&call),
             };
         }
         let waiting = self.link.wait();
         let respond = waiting.subject(&inbox);
-        let sent = match self.publish(&client, call, Some(&respond)).await {
+        let sent = match self.publish(&client, &call, Some(&respond)).await {
             // Room is made by leaving out the try's reply: the participant has it in its barrier's row.
             Err(Failed::TooLarge(_)) if call.reply.is_some() => {
                 self.publish(&client, &Call { reply: None, ..call.clone() }, Some(&respond)).await
             }
             sent => sent,
         };
-        match sent {
-            Ok(()) => heard(call, waiting.reply(call.timeout + LATE).await),
-            Err(failed) => failed.answer(call),
+        if let Err(failed) = sent {
+            return failed.answer(&call);
         }
+        // An answer may be long in coming: what was asked is not kept until then.
+        let (contract, patience) = (call.contract.clone(), call.timeout + LATE);
+        drop(call);
+        heard(&contract, waiting.reply(patience).await)
     }
 
     async fn publish(&self, client: &Client, call: &Call, respond: Option<&str>) -> Result<(), Failed> {
         let sent = protocol::send(&self.namespace, call).map_err(|error| Failed::Unsent(error.to_string()))?;
+        let most = client.server_info().max_payload;
+        if call.phase == Phase::Try && sent.bytes() + RESERVE > most {
+            return Err(Failed::TooLarge(format!("the request takes {} bytes of the server's {most}", sent.bytes())));
+        }
         let (subject, headers, body) = (sent.subject, sent.headers, sent.body.into());
         let published = match respond {
             Some(respond) => client.publish_with_reply_and_headers(subject, respond.to_owned(), headers, body).await,
@@ -130,10 +140,10 @@ impl Failed {
     }
 }
 
-fn heard(call: &Call, reply: Option<Message>) -> Result<Answer, CallError> {
+fn heard(contract: &ContractName, reply: Option<Message>) -> Result<Answer, CallError> {
     let Some(reply) = reply else { return Err(CallError::Silent("no answer came".to_owned())) };
     if reply.status == Some(StatusCode::NO_RESPONDERS) {
-        return Err(CallError::NoResponder { contract: call.contract.to_string() });
+        return Err(CallError::NoResponder { contract: contract.to_string() });
     }
     protocol::answered(reply.headers.as_ref(), &reply.payload).map_err(|error| CallError::Silent(error.to_string()))
 }
