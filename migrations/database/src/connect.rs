@@ -17,7 +17,7 @@ use std::{pin::Pin, time::Duration};
 pub struct Pool {
     /// Connections at most.
     pub connections: u32,
-    /// How long a caller waits for one before the database is [`Away`](Meaning::Away).
+    /// How long a caller waits for one before the database is [`Away`](crate::Meaning::Away).
     pub wait: Duration,
 }
 
@@ -62,6 +62,7 @@ pub enum ConnectError {
 const DOUBT_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the first connection may take.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 const FIRST: Duration = Duration::from_secs(10);
 
 /// A pool of connections to a server's database; one connection is made now.
@@ -97,6 +98,7 @@ pub async fn connect(url: &DatabaseUrl, pool: Pool) -> Result<DatabaseConnection
 }
 
 /// Makes one connection beside the pool, which would only say that it waited in vain.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 async fn first<D: sqlx::Database>(url: &DatabaseUrl) -> Result<(), ConnectError> {
     match tokio::time::timeout(FIRST, D::Connection::connect(url.reveal())).await {
         Ok(Ok(connection)) => {
@@ -121,6 +123,7 @@ fn not_built(kind: Kind) -> ConnectError {
     ConnectError::NotBuilt { kind, feature }
 }
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 impl ConnectError {
     fn of(url: String, error: &sqlx::Error) -> Self {
         let sqlx::Error::Database(said) = error else {
@@ -139,6 +142,7 @@ impl ConnectError {
 }
 
 /// What a hook of the pool comes to.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 type Hooked<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
 
 #[cfg(feature = "postgres")]

@@ -49,8 +49,8 @@ pub fn meaning(error: &DbErr) -> Meaning {
 pub fn is_undone(error: &DbErr) -> bool {
     match code(error) {
         Some(Code::Sqlite(code)) => code & 0xff == sqlite::BUSY,
-        // A class of its own: *transaction rollback*. And what a deferred constraint refuses.
-        Some(Code::Postgres(code)) => code.starts_with("40") || code.starts_with("23"),
+        // A class of its own: *transaction rollback*, but for *statement completion unknown*. And what a deferred constraint refuses.
+        Some(Code::Postgres(code)) => code != "40003" && (code.starts_with("40") || code.starts_with("23")),
         Some(Code::MySql(_)) => meaning(error) == Meaning::InTheWay,
         None => false,
     }

@@ -44,6 +44,11 @@ pub enum BadUrl {
         "the database's URL names no database: it ends with /NAME, as in postgres://user:password@host:5432/tercet"
     )]
     Database,
+    /// It has a setting that the driver does not know, and would show in the log.
+    #[error(
+        "the database's URL has a setting after `?` that is not known; known are {}", POSTGRES_SETTINGS.join(", ")
+    )]
+    Setting,
     /// It cannot be taken apart.
     #[error(
         "the database's URL cannot be read: it is SCHEME://user:password@host:port/database, and special characters of the \
@@ -60,6 +65,32 @@ const SCHEMES: [(&str, Kind, &str); 5] = [
     ("mariadb://", Kind::MySql, "mysql://"),
 ];
 
+/// What the driver for PostgreSQL knows after `?`. Any other it writes to the log, with what may be a password.
+const POSTGRES_SETTINGS: [&str; 17] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+fn is_known(setting: &str) -> bool {
+    let name = setting.split_once('=').map_or(setting, |(name, _)| name);
+    POSTGRES_SETTINGS.contains(&name) || name.starts_with("options[") || name.is_empty()
+}
+
 impl FromStr for DatabaseUrl {
     type Err = BadUrl;
 
@@ -70,13 +101,14 @@ impl FromStr for DatabaseUrl {
         if kind == Kind::Sqlite {
             return if url.file().is_some() { Ok(url) } else { Err(BadUrl::Database) };
         }
-        let (place, _) = rest.split_once('?').unwrap_or((rest, ""));
+        let (place, settings) = rest.split_once('?').unwrap_or((rest, ""));
         let (server, database) = place.rsplit_once('/').ok_or(BadUrl::Database)?;
         let port = server.rsplit_once('@').map_or(server, |(_, host)| host).rsplit_once(':');
         let bad_port = port.is_some_and(|(_, port)| !port.ends_with(']') && port.parse::<u16>().is_err());
         match () {
             () if server.is_empty() || server.contains(['/', ' ']) || bad_port => Err(BadUrl::Form),
             () if database.is_empty() => Err(BadUrl::Database),
+            () if kind == Kind::Postgres && !settings.split('&').all(is_known) => Err(BadUrl::Setting),
             () => Ok(url),
         }
     }
@@ -147,6 +179,7 @@ mod tests {
             "postgres://me:s3cr3t@db/",
             "postgres://me:s3cr3t@db:port/tercet",
             "mysql:///tercet",
+            "postgres://me@db/tercet?sslmode=require&sslpassword=s3cr3t",
         ];
         let shown: Vec<String> = texts.map(check).into();
         assert!(!shown.concat().contains("s3c"));

@@ -193,7 +193,7 @@ impl Dialect {
         let mut rest = rows;
         let mut statements = Vec::new();
         while !rest.is_empty() {
-            let later = rest.split_off(rest.len().min(most));
+            let later = rest.split_off(fitting(&rest, most));
             let some = std::mem::replace(&mut rest, later);
             statements.push(match self {
                 Self::Postgres => arrays(what, some),
@@ -202,6 +202,24 @@ impl Dialect {
         }
         statements
     }
+}
+
+/// Bytes of a statement's values, about: a server takes a packet of 16 MiB, and closes the connection on a larger one.
+const BYTES_MAX: usize = 4 << 20;
+
+/// How many of these rows, of which there is at least one, go into one statement.
+fn fitting<const N: usize>(rows: &[[Value; N]], most: usize) -> usize {
+    let bytes = |value: &Value| match value {
+        Value::Bytes(Some(bytes)) => bytes.len(),
+        Value::String(Some(text)) => text.len(),
+        _ => 8,
+    };
+    let mut sum = 0;
+    let fits = |row: &&[Value; N]| {
+        sum += row.iter().map(bytes).sum::<usize>();
+        sum <= BYTES_MAX
+    };
+    rows.iter().take(most).take_while(fits).count().max(1)
 }
 
 fn numbered(sql: &str) -> String {
