@@ -196,6 +196,7 @@ mod tests {
         Database
         Form
         Form
+    Setting
         ");
         let debug = format!("{:?}", texts[2].parse::<DatabaseUrl>());
         assert!(!debug.contains("s3cr3t"), "{debug}");
