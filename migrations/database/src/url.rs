@@ -196,7 +196,7 @@ mod tests {
         Database
         Form
         Form
-    Setting
+        Setting
         ");
         let debug = format!("{:?}", texts[2].parse::<DatabaseUrl>());
         assert!(!debug.contains("s3cr3t"), "{debug}");
