@@ -35,12 +35,11 @@ impl<const N: usize> Rows<N> {
 
     /// Statements that read `before`, the list, `after`; together they hold every row, moved.
     pub(super) fn statements(self, before: &str, after: &str) -> impl Iterator<Item = Statement> {
-        let statement = |(sql, values, _)| Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
+        let statement = |(sql, values)| Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
         self.parts(before, after).map(statement)
     }
 
-    /// A statement's text, its values, and how many of its rows are not there to fill up.
-    fn parts(self, before: &str, after: &str) -> impl Iterator<Item = (String, Vec<Value>, usize)> {
+    fn parts(self, before: &str, after: &str) -> impl Iterator<Item = (String, Vec<Value>)> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             if rest.is_empty() {
@@ -48,10 +47,9 @@ impl<const N: usize> Rows<N> {
             }
             let later = rest.split_off(rest.len().min(Self::PER_STATEMENT * N));
             let mut values = std::mem::replace(&mut rest, later);
-            let own = values.len() / N;
-            let rows = rounded(own).min(Self::PER_STATEMENT);
+            let rows = rounded(values.len() / N).min(Self::PER_STATEMENT);
             values.resize(rows * N, Value::Bytes(None));
-            Some((text::<N>(before, rows, after), values, own))
+            Some((text::<N>(before, rows, after), values))
         })
     }
 }
@@ -72,7 +70,7 @@ pub(super) struct Script {
 impl Script {
     /// Adds what `rows` come to.
     pub(super) fn add<const N: usize>(&mut self, rows: Rows<N>, (before, after): (&str, &str)) {
-        for (sql, values, _) in rows.parts(before, after) {
+        for (sql, values) in rows.parts(before, after) {
             self.push(&sql, values);
         }
     }
@@ -131,8 +129,8 @@ impl<const N: usize> FromIterator<[Value; N]> for Rows<N> {
     }
 }
 
-/// The number of rows that a list of `rows` has: one of few, filled up with rows of nulls. Preparing a statement takes SQLite about as
-/// long as running it does, and only one with the same text is still there from the last time.
+/// The number of rows that a list of `rows` has: one of few, filled up with rows of nulls. A statement that was prepared is there again
+/// only for the same text, and a text of a new length would have to be prepared for each batch.
 const fn rounded(rows: usize) -> usize {
     let up = rows.next_power_of_two();
     if up > 16 && rows <= up / 4 * 3 { up / 4 * 3 } else { up }
