@@ -5,10 +5,13 @@ use super::{
     rows::{self, Rows, Script},
     writes,
 };
-use crate::store::{Batch, Change, Incarnation, Projection, SagaRow, Start, Started, StoreError, TimerChange, check};
+use crate::store::{
+    Batch, Change, Incarnation, Projection, SagaRow, Start, Started, StoreError, TimerChange, check,
+    sql::starts::{self, Owners, key_of},
+};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use tercet_core::{PayloadHash, SagaId};
+use std::collections::{BTreeMap, HashSet};
+use tercet_core::SagaId;
 
 pub(super) async fn commit(file: &SqliteFile, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
     check::sound(&batch)?;
@@ -141,39 +144,15 @@ impl Gathered {
 async fn begin_sagas(
     tx: &DatabaseTransaction, as_node: Incarnation, starts: Vec<Start>,
 ) -> Result<(Vec<Started>, Vec<Start>), StoreError> {
-    let mut order: Vec<usize> = (0..starts.len()).collect();
-    order.sort_by_key(|&i| key_of(&starts[i].row));
+    let order = starts::in_order(&starts);
     let sorted: Rows<16> = order.iter().map(|&i| rows::saga(&starts[i].row)).collect();
     let mut new = HashSet::new();
     for row in writes::fenced(tx, as_node, |then| then.add(sorted, rows::SAGA)).await? {
         new.insert(rows::id_from(row.try_get_by_index(0).map_err(errors::failed)?)?);
     }
-    let wins: HashSet<usize> = order.into_iter().filter(|&i| new.remove(&starts[i].row.id)).collect();
-    let losers = starts.iter().enumerate().filter(|(i, _)| !wins.contains(i)).map(|(_, start)| &start.row);
-    let owners = owners(tx, losers).await?;
-    let outcome = |(i, start): (usize, &Start)| {
-        if wins.contains(&i) {
-            return Ok(Started::New);
-        }
-        let owner = owners.get(&owned_key(&start.row));
-        let &(by, hash) = owner.ok_or(StoreError::Conflict { saga: start.row.id })?;
-        Ok(Started::Taken { by, same_payload: hash == start.row.payload_hash })
-    };
-    let started = starts.iter().enumerate().map(outcome).collect::<Result<_, _>>()?;
-    let winners = starts.into_iter().enumerate().filter(|(i, _)| wins.contains(i)).map(|(_, start)| start).collect();
-    Ok((started, winners))
-}
-
-/// A saga's key as its unique index has it.
-fn key_of(row: &SagaRow) -> (&str, &str, &str) {
-    (row.key.as_str(), row.definition.as_str(), row.namespace.as_str())
-}
-
-type OwnedKey = (String, String, String);
-
-fn owned_key(row: &SagaRow) -> OwnedKey {
-    let (key, definition, namespace) = key_of(row);
-    (key.to_owned(), definition.to_owned(), namespace.to_owned())
+    let wins = starts::winners(&starts, order, new);
+    let owners = owners(tx, starts::losers(&starts, &wins)).await?;
+    starts::sort_out(starts, &wins, &owners)
 }
 
 pub(super) const OWNERS: (&str, &str) = (
@@ -182,16 +161,13 @@ pub(super) const OWNERS: (&str, &str) = (
 );
 
 /// Who has the keys of these rows.
-async fn owners<'r>(
-    tx: &DatabaseTransaction, losers: impl Iterator<Item = &'r SagaRow>,
-) -> Result<HashMap<OwnedKey, (SagaId, PayloadHash)>, StoreError> {
+async fn owners<'r>(tx: &DatabaseTransaction, losers: impl Iterator<Item = &'r SagaRow>) -> Result<Owners, StoreError> {
     let keys: Rows<3> = losers.map(key_of).map(|(k, d, n)| [k.into(), d.into(), n.into()] as [Value; 3]).collect();
-    let mut owners = HashMap::new();
+    let mut owners = Owners::new();
     for statement in keys.statements(OWNERS.0, OWNERS.1) {
         for row in tx.query_all_raw(statement).await.map_err(errors::failed)? {
-            let (key, definition, namespace, id, hash): (String, String, String, Vec<u8>, Vec<u8>) =
-                row.try_get_many_by_index().map_err(errors::failed)?;
-            owners.insert((key, definition, namespace), (rows::id_from(id)?, rows::hash_from(hash)?));
+            let (key, by) = starts::owner(row.try_get_many_by_index().map_err(errors::failed)?)?;
+            owners.insert(key, by);
         }
     }
     Ok(owners)

@@ -6,11 +6,15 @@ use super::{
     end, errors, write,
 };
 use crate::store::{
-    Batch, Change, Incarnation, Projection, SagaRow, Start, Started, StoreError, TimerChange, check, sql::rows,
+    Batch, Change, Incarnation, Projection, SagaRow, Start, Started, StoreError, TimerChange, check,
+    sql::{
+        rows,
+        starts::{self, Owners, key_of, owned_key},
+    },
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use tercet_core::{PayloadHash, SagaId};
+use std::collections::{BTreeMap, HashSet};
+use tercet_core::SagaId;
 use tercet_database::{Meaning, meaning};
 
 pub(super) async fn commit(server: &Server, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
@@ -101,23 +105,11 @@ async fn begin_sagas(
     if starts.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let mut order: Vec<usize> = (0..starts.len()).collect();
-    order.sort_by_key(|&i| key_of(&starts[i].row));
-    let mut new = insert(tx, dialect, order.iter().map(|&i| &starts[i].row).collect()).await?;
-    let wins: HashSet<usize> = order.into_iter().filter(|&i| new.remove(&starts[i].row.id)).collect();
-    let losers = starts.iter().enumerate().filter(|(i, _)| !wins.contains(i)).map(|(_, start)| &start.row);
-    let owners = owners(tx, dialect, losers).await?;
-    let outcome = |(i, start): (usize, &Start)| {
-        if wins.contains(&i) {
-            return Ok(Started::New);
-        }
-        let owner = owners.get(&owned_key(&start.row));
-        let &(by, hash) = owner.ok_or(StoreError::Conflict { saga: start.row.id })?;
-        Ok(Started::Taken { by, same_payload: hash == start.row.payload_hash })
-    };
-    let started = starts.iter().enumerate().map(outcome).collect::<Result<_, _>>()?;
-    let winners = starts.into_iter().enumerate().filter(|(i, _)| wins.contains(i)).map(|(_, start)| start).collect();
-    Ok((started, winners))
+    let order = starts::in_order(&starts);
+    let new = insert(tx, dialect, order.iter().map(|&i| &starts[i].row).collect()).await?;
+    let wins = starts::winners(&starts, order, new);
+    let owners = owners(tx, dialect, starts::losers(&starts, &wins)).await?;
+    starts::sort_out(starts, &wins, &owners)
 }
 
 /// The ids of those that are new. Where the server does not answer which, who has the keys is asked before and after.
@@ -141,29 +133,16 @@ async fn insert(
     Ok(free.iter().filter(mine).map(|row| row.id).collect())
 }
 
-/// A saga's key as its unique index has it.
-fn key_of(row: &SagaRow) -> (&str, &str, &str) {
-    (row.key.as_str(), row.definition.as_str(), row.namespace.as_str())
-}
-
-type OwnedKey = (String, String, String);
-
-fn owned_key(row: &SagaRow) -> OwnedKey {
-    let (key, definition, namespace) = key_of(row);
-    (key.to_owned(), definition.to_owned(), namespace.to_owned())
-}
-
 /// Who has the keys of these rows.
 async fn owners<'r>(
     tx: &DatabaseTransaction, dialect: Dialect, of: impl Iterator<Item = &'r SagaRow>,
-) -> Result<HashMap<OwnedKey, (SagaId, PayloadHash)>, StoreError> {
+) -> Result<Owners, StoreError> {
     let keys = of.map(key_of).map(|(k, d, n)| [k.into(), d.into(), n.into()] as [Value; 3]).collect();
-    let mut owners = HashMap::new();
+    let mut owners = Owners::new();
     for statement in dialect.many(&dialect::OWNERS, keys) {
         for row in tx.query_all_raw(statement).await.map_err(errors::failed)? {
-            let (key, definition, namespace, id, hash): (String, String, String, Vec<u8>, Vec<u8>) =
-                row.try_get_many_by_index().map_err(errors::failed)?;
-            owners.insert((key, definition, namespace), (rows::id_from(id)?, rows::hash_from(hash)?));
+            let (key, by) = starts::owner(row.try_get_many_by_index().map_err(errors::failed)?)?;
+            owners.insert(key, by);
         }
     }
     Ok(owners)
