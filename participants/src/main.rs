@@ -1,12 +1,18 @@
 //! `tercet-shop`: the shop's participants as services over NATS, all of them or some, each on a database of its own.
 
 use clap::Parser;
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 use tercet_core::Namespace;
 use tercet_participant::nats::{NatsIngress, Serving, Texts};
 use tercet_shop::{
     PARTICIPANTS, Settings, Shop,
-    channel::{Behaviour, Behaviours, Buyer, Charges, Charging},
+    channel::{Behaviour, Behaviours, Buyer, Charges, Charging, Script, ScriptError},
+    clock::{HurriedClock, Pace},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -68,6 +74,12 @@ struct Arguments {
     /// Draw the channel's misbehaviour from this number, instead of a channel that does what it is asked
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    /// How the channel behaves to whom: a JSON file
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    script: Option<PathBuf>,
+    /// Run on a clock that is so many times as fast as the machine's, as the nodes do: minutes pass in seconds
+    #[arg(long, value_name = "NUMBER", env = "TERCET_CLOCK__TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    times: u32,
     /// What to log, as in info or warn,tercet_participant=debug
     #[arg(long, value_name = "LEVELS", default_value = "info")]
     log: String,
@@ -115,14 +127,22 @@ impl Arguments {
         }
     }
 
-    fn channel(&self) -> Settings {
-        let drawn = Settings::seeded(self.seed.unwrap_or_default(), PATIENCE);
-        if self.seed.is_some() {
-            return drawn;
+    fn settings(&self) -> Result<Settings, ScriptError> {
+        let mut settings = Settings::seeded(self.seed.unwrap_or_default(), PATIENCE);
+        if self.times > 1 {
+            settings.clock = Arc::new(HurriedClock(Pace::of(self.times)));
         }
-        let behaviours = Behaviours::always(Behaviour::Succeed);
-        let charges = Charges::always(Charging::new(Buyer::Pays { after: PATIENCE }));
-        Settings { behaviours, charges, ..drawn }
+        if self.seed.is_some() {
+            return Ok(settings);
+        }
+        let Script { refunds, charges } = match &self.script {
+            Some(path) => Script::read(path)?,
+            None => Script {
+                refunds: Behaviours::always(Behaviour::Succeed),
+                charges: Charges::always(Charging::new(Buyer::Pays { after: PATIENCE })),
+            },
+        };
+        Ok(Settings { behaviours: refunds, charges, ..settings })
     }
 }
 
@@ -130,7 +150,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let nats = arguments.texts().read().map_err(|error| Failure(error.to_string(), 2))?;
     make_folder(&arguments.database)?;
     known(&arguments.only)?;
-    let shop = Shop::open_of(&arguments.database, &arguments.only, arguments.channel());
+    let settings = arguments.settings()?;
+    let shop = Shop::open_of(&arguments.database, &arguments.only, settings);
     let shop = Arc::new(Box::pin(shop).await?);
     let participants = shop.participants();
     let names: Vec<String> = participants.iter().map(|participant| participant.name().to_owned()).collect();

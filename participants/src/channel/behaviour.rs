@@ -103,8 +103,10 @@ impl Behaviour {
 }
 
 /// Which behaviour a reference gets: the one it was told, else the rule's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, bound(deserialize = "K: Ord + Deserialize<'de>, B: Deserialize<'de>"))]
 pub struct Drawn<K, B> {
+    #[serde(default = "BTreeMap::new")]
     told: BTreeMap<K, B>,
     rule: Rule<B>,
 }
@@ -112,7 +114,8 @@ pub struct Drawn<K, B> {
 /// How the channel behaves to refunds.
 pub type Behaviours = Drawn<RefundId, Behaviour>;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Rule<B> {
     Always(B),
     Seeded { seed: u64, usual: B, from: Vec<B> },

@@ -8,6 +8,7 @@ mod charging;
 mod figures;
 mod program;
 mod rows;
+mod script;
 
 pub use behaviour::{Behaviour, Behaviours, Drawn, Ends};
 pub use cashier::Paying;
@@ -15,6 +16,7 @@ pub use charge::{Cashier, ChargeCallback, ChargeOrder, ChargeOutcome, ChargeSink
 pub use charging::{Buyer, Charges, Charging, Met};
 pub use figures::{AccountLedger, ChannelLedger};
 pub use program::{Channel, ChannelError, Settings};
+pub use script::{Script, ScriptError};
 
 use crate::{
     ids::{PaymentId, RefundId},
