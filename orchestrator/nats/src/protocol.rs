@@ -26,15 +26,39 @@ impl Door {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Start, Self::Signal, Self::Complete];
 
-    /// Its subject.
+    /// The last token of its subjects.
     #[must_use]
-    pub fn subject(self, namespace: &Namespace) -> String {
-        let word = match self {
+    pub fn word(self) -> &'static str {
+        match self {
             Self::Start => "start",
             Self::Signal => "signal",
             Self::Complete => "complete",
-        };
-        format!("tercet.{namespace}.{word}")
+        }
+    }
+
+    /// Its subject, by request–reply.
+    #[must_use]
+    pub fn subject(self, namespace: &Namespace) -> String {
+        format!("tercet.{namespace}.{}", self.word())
+    }
+
+    /// Its subject, by way of a stream.
+    #[must_use]
+    pub fn stored(self, namespace: &Namespace) -> String {
+        format!("tercet.{namespace}.in.{}", self.word())
+    }
+
+    /// Where what came by way of a stream and can never succeed is laid aside.
+    #[must_use]
+    pub fn dead(self, namespace: &Namespace) -> String {
+        format!("tercet.{namespace}.dead.{}", self.word())
+    }
+
+    /// The door that a subject of the streams belongs to.
+    #[must_use]
+    pub fn of(subject: &str) -> Option<Self> {
+        let word = subject.rsplit('.').next()?;
+        Self::ALL.into_iter().find(|door| door.word() == word)
     }
 }
 
@@ -71,6 +95,12 @@ pub const FENCE: &str = "Tercet-Fence";
 pub const TRACEPARENT: &str = "traceparent";
 /// An answer's word.
 pub const OUTCOME: &str = "Tercet-Outcome";
+/// Why a message is a dead letter: a code.
+pub const CODE: &str = "Tercet-Code";
+/// Why a message is a dead letter, in words; what is not printable ASCII in it, and `%`, is percent-encoded.
+pub const REASON: &str = "Tercet-Reason";
+/// When a dead letter had first been stored, in milliseconds since 1970, UTC, by the server's clock.
+pub const CAME: &str = "Tercet-Came";
 
 /// Clients trim headers, and not all of them take every character.
 const NOT_VISIBLE: AsciiSet = CONTROLS.add(b' ').add(b'%');
