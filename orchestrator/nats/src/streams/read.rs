@@ -63,7 +63,10 @@ impl Streams {
             }
             Begin::Time(at) => {
                 wanted["deliver_policy"] = "by_start_time".into();
-                wanted["opt_start_time"] = rfc3339(at).into();
+                // Without closing zeros, as the server says it again.
+                let at = rfc3339(at);
+                let at = at.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.');
+                wanted["opt_start_time"] = format!("{at}Z").into();
             }
         }
         let reader = self.consume(stream, "", &wanted).await?;
