@@ -4,6 +4,7 @@
 //! Subject `tercet.<namespace>.<participant>.<operation>.<phase>`. The body of a confirm or cancel is `{"request": …, "reply": …}`,
 //! without `reply` where it is not known; that of every other phase is the request.
 
+use crate::streams::Outgoing;
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,15 @@ impl Door {
     }
 }
 
+/// A message for that door, as a stream is given it. Its id is made of what it says: the same message is stored once, however often it
+/// is sent, and another under the same key is another message.
+#[must_use]
+pub fn store(namespace: &Namespace, door: Door, body: Vec<u8>) -> Outgoing {
+    let subject = door.stored(namespace);
+    let of = Sha256::new().chain_update(subject.as_bytes()).chain_update(b"\n").chain_update(&body);
+    Outgoing { subject, id: hex(&of.finalize()), headers: HeaderMap::new(), body }
+}
+
 /// Every instance of a participant listens in this queue group, in whatever language it is written: so one of them gets a call.
 pub const QUEUE_GROUP: &str = "q";
 
@@ -104,6 +114,9 @@ pub const CAME: &str = "Tercet-Came";
 
 /// Clients trim headers, and not all of them take every character.
 const NOT_VISIBLE: AsciiSet = CONTROLS.add(b' ').add(b'%');
+
+/// For people to read, blanks and all.
+const NOT_PRINTABLE: AsciiSet = CONTROLS.add(b'%');
 
 /// Why something that came over the wire cannot be read. Nobody knows what it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -310,6 +323,18 @@ pub fn answered(headers: Option<&HeaderMap>, body: &[u8]) -> Result<Answer, Unre
         "closed" => Answer::Closed,
         other => return Err(unreadable(OUTCOME, &format!("`{other}` is no outcome"))),
     })
+}
+
+/// A text as a header has it: what is not printable ASCII in it, and `%`, is percent-encoded.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    utf8_percent_encode(text, &NOT_PRINTABLE).to_string()
+}
+
+/// The text that [`printable`] made this of.
+#[must_use]
+pub fn plain(value: &str) -> String {
+    percent_decode_str(value).decode_utf8_lossy().into_owned()
 }
 
 fn key(headers: &HeaderMap) -> Result<IdempotencyKey, Unreadable> {

@@ -10,6 +10,7 @@
 //! A server answers what it made of a configuration, and an old one leaves out what it does not know without a word: so each answer is
 //! read back and compared. Nothing is asked for that nats-server 2.9 does not have.
 
+mod coming;
 mod compare;
 mod error;
 mod publish;
@@ -17,6 +18,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+pub use coming::{Came, Coming};
 pub use compare::Difference;
 pub use error::StreamError;
 pub use publish::{Outgoing, Stored};
@@ -45,14 +47,8 @@ pub const EVENTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long JetStream may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// How long a message that came may take to be committed before another node gets it, too.
-pub const ACK_WAIT: Duration = Duration::from_secs(30);
-
 /// Within this time JetStream itself drops a message whose id it has seen. Afterwards Tercet finds it by its key.
 const DUPLICATES: Duration = Duration::from_secs(120);
-
-/// The consumer that all nodes of a namespace share.
-const CONSUMER: &str = "nodes";
 
 /// What an administrator may set otherwise, once a stream is there.
 const FREE: [&str; 3] = ["max_age", "duplicate_window", "num_replicas"];
@@ -192,24 +188,6 @@ impl Streams {
             "this nats-server cannot do it: use a newer one, and delete the stream",
         )?;
         made(&found)
-    }
-
-    /// The consumer by which nodes share what comes in.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub async fn consumer(&self) -> Result<PullConsumer, StreamError> {
-        let wanted = json!({
-            "durable_name": CONSUMER,
-            "ack_policy": "explicit",
-            "ack_wait": nanos(ACK_WAIT),
-            "deliver_policy": "all",
-            "replay_policy": "instant",
-            // What is not taken yet is asked again for ever, and however much of it there is holds up nothing else.
-            "max_deliver": -1,
-            "max_ack_pending": -1,
-        });
-        self.consume(Stream::In, CONSUMER, &wanted).await
     }
 
     async fn consume(&self, stream: Stream, durable: &str, wanted: &Value) -> Result<PullConsumer, StreamError> {

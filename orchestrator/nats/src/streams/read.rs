@@ -147,6 +147,6 @@ fn is_nothing(code: ErrorCode) -> bool {
         .contains(&code)
 }
 
-fn millis(moment: DateTime) -> Millis {
+pub(super) fn millis(moment: DateTime) -> Millis {
     Millis(i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX))
 }

@@ -69,7 +69,7 @@ async fn what_tercet_needs_is_there_on_the_oldest_server() {
             assert_eq!(streams.ensure(stream).await.unwrap(), made, "the same stream");
         }
         for _ in 0..2 {
-            streams.consumer().await.unwrap();
+            streams.coming(1).await.unwrap();
         }
         let answer: Value = streams.context.request("STREAM.NAMES", &json!({})).await.unwrap();
         let mut names: Vec<_> =

@@ -6,7 +6,9 @@
 use super::{Access, Boxed, Database, Fault, RowKey, Tx};
 use crate::{
     barrier::Row,
-    outbox::{Event, EventFilter, EventNumber, EventVersion, Message, MessageId, Published, Queued, Subject},
+    outbox::{
+        Event, EventFilter, EventNumber, EventVersion, Message, MessageId, Published, Queued, StreamMade, Subject,
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,6 +51,7 @@ struct Kept<M> {
     queue: BTreeMap<MessageId, Message>,
     buried: BTreeMap<MessageId, (Message, String)>,
     events: BTreeMap<EventNumber, Event>,
+    taken: BTreeMap<EventNumber, (StreamMade, Millis)>,
     versions: BTreeSet<(Subject, EventVersion)>,
     last: i64,
 }
@@ -107,6 +110,7 @@ impl<M: Clone + Send + 'static> Memory<M> {
             queue: BTreeMap::new(),
             buried: BTreeMap::new(),
             events: BTreeMap::new(),
+            taken: BTreeMap::new(),
             versions: BTreeSet::new(),
             last: 0,
         };
@@ -330,5 +334,36 @@ impl<M: Clone + Send + 'static> Database for Memory<M> {
         };
         let page = kept.events.range(from..).filter(|(_, event)| fits(event)).take(limit as usize);
         Ok(page.map(|(&number, event)| Published { number, event: event.clone() }).collect())
+    }
+
+    async fn events_untaken(&self, after: Option<EventNumber>, limit: u32) -> Result<Vec<Published>, Fault> {
+        let kept = self.kept.lock().await;
+        let from = after.map_or(EventNumber(i64::MIN), |number| EventNumber(number.0.saturating_add(1)));
+        let untaken = kept.events.range(from..).filter(|(number, _)| !kept.taken.contains_key(number));
+        let page = untaken.take(limit as usize);
+        Ok(page.map(|(&number, event)| Published { number, event: event.clone() }).collect())
+    }
+
+    async fn events_take(&self, numbers: &[EventNumber], stream: StreamMade, now: Millis) -> Result<(), Fault> {
+        self.kept.lock().await.taken.extend(numbers.iter().map(|&number| (number, (stream, now))));
+        Ok(())
+    }
+
+    async fn events_untake(&self, stream: StreamMade) -> Result<u64, Fault> {
+        let mut kept = self.kept.lock().await;
+        let before = kept.taken.len();
+        kept.taken.retain(|_, (by, _)| *by == stream);
+        Ok((before - kept.taken.len()) as u64)
+    }
+
+    async fn events_purge(&self, before: Millis, limit: u32) -> Result<u32, Fault> {
+        let mut kept = self.kept.lock().await;
+        let aged = kept.taken.iter().filter(|(_, (_, at))| *at < before).map(|(&number, _)| number);
+        let aged: Vec<_> = aged.take(limit as usize).collect();
+        for number in &aged {
+            kept.taken.remove(number);
+            kept.events.remove(number);
+        }
+        Ok(u32::try_from(aged.len()).unwrap_or(limit))
     }
 }

@@ -10,7 +10,7 @@ pub use sea::{OpenError, SCHEMA_VERSION, SchemaError, SeaOrm, Transaction, ensur
 
 use crate::{
     barrier::Row,
-    outbox::{Event, EventFilter, Message, MessageId, Published, Queued},
+    outbox::{Event, EventFilter, EventNumber, Message, MessageId, Published, Queued, StreamMade},
 };
 use std::{fmt, future::Future, pin::Pin};
 use tercet_core::{Answer, Call, Millis, SagaId, StepInstance};
@@ -79,6 +79,22 @@ pub trait Database: Clone + Send + Sync + 'static {
 
     /// At most `limit` of the events that `wanted` wants, in the order of their numbers.
     fn events(&self, wanted: &EventFilter, limit: u32) -> impl Future<Output = Result<Vec<Published>, Fault>> + Send;
+
+    /// At most `limit` of the events after `after` that no stream has taken, in the order of their numbers.
+    fn events_untaken(
+        &self, after: Option<EventNumber>, limit: u32,
+    ) -> impl Future<Output = Result<Vec<Published>, Fault>> + Send;
+
+    /// Notes that `stream` has taken each of these.
+    fn events_take(
+        &self, numbers: &[EventNumber], stream: StreamMade, now: Millis,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// What any other stream than this one has taken is taken by none: that one is gone. Says how many.
+    fn events_untake(&self, stream: StreamMade) -> impl Future<Output = Result<u64, Fault>> + Send;
+
+    /// Drops at most `limit` events that were taken before `before`, by their numbers; says how many.
+    fn events_purge(&self, before: Millis, limit: u32) -> impl Future<Output = Result<u32, Fault>> + Send;
 }
 
 /// An open transaction of a participant's database.

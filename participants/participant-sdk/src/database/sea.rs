@@ -1,5 +1,6 @@
 //! The barrier and the outbox on SeaORM: SQLite, PostgreSQL, MariaDB and MySQL.
 
+mod events;
 mod open;
 mod schema;
 
@@ -9,7 +10,7 @@ pub use schema::{SCHEMA_VERSION, SchemaError, ensure_tables};
 use super::{Access, Boxed, Database, Fault, RowKey, Tx};
 use crate::{
     barrier::Row,
-    outbox::{Event, EventFilter, EventNumber, EventVersion, Message, MessageId, Published, Queued, Subject},
+    outbox::{Event, EventFilter, EventNumber, Message, MessageId, Published, Queued, StreamMade},
 };
 use schema::{BARRIER, EVENTS, OUTBOX};
 use sea_orm::{
@@ -149,20 +150,6 @@ fn queued(row: &QueryResult) -> Result<Queued, Fault> {
     Ok(Queued { id: MessageId(row.try_get_by_index(0)?), message })
 }
 
-fn published(row: &QueryResult) -> Result<Published, Fault> {
-    let data: String = row.try_get_by_index(5)?;
-    let data = serde_json::from_str(&data)
-        .map_err(|error| Fault::Failed(format!("an event's data cannot be read: {error}")))?;
-    let event = Event {
-        subject: Subject(row.try_get_by_index(1)?),
-        version: EventVersion(row.try_get_by_index(2)?),
-        kind: row.try_get_by_index(3)?,
-        at: Millis(row.try_get_by_index(4)?),
-        data,
-    };
-    Ok(Published { number: EventNumber(row.try_get_by_index(0)?), event })
-}
-
 impl Database for SeaOrm {
     type Tx = DatabaseTransaction;
 
@@ -242,15 +229,23 @@ impl Database for SeaOrm {
     }
 
     async fn events(&self, wanted: &EventFilter, limit: u32) -> Result<Vec<Published>, Fault> {
-        let select = Query::select()
-            .columns(["number", "subject", "version", "kind", "at_ms", "data"])
-            .from(EVENTS)
-            .and_where_option(wanted.after.map(|after| Expr::col("number").gt(after.0)))
-            .and_where_option(wanted.subject.as_ref().map(|subject| Expr::col("subject").eq(subject.0.as_str())))
-            .and_where_option(wanted.since.map(|since| Expr::col("at_ms").gte(since.0)))
-            .order_by("number", Order::Asc)
-            .limit(u64::from(limit))
-            .to_owned();
-        self.reader.query_all(&select).await?.iter().map(published).collect()
+        events::find(&self.reader, wanted, limit).await
+    }
+
+    async fn events_untaken(&self, after: Option<EventNumber>, limit: u32) -> Result<Vec<Published>, Fault> {
+        events::untaken(&self.reader, after, limit).await
+    }
+
+    async fn events_take(&self, numbers: &[EventNumber], stream: StreamMade, now: Millis) -> Result<(), Fault> {
+        events::take(&self.writer, numbers, stream, now).await
+    }
+
+    async fn events_untake(&self, stream: StreamMade) -> Result<u64, Fault> {
+        events::untake(&self.writer, stream).await
+    }
+
+    async fn events_purge(&self, before: Millis, limit: u32) -> Result<u32, Fault> {
+        let aged = events::aged(&self.reader, before, limit).await?;
+        events::delete(&self.writer, &aged).await
     }
 }

@@ -1,5 +1,6 @@
 //! The way into Tercet over NATS: what an outbox's relay sends its messages through.
 
+use super::link::Link;
 use crate::{
     database::Boxed,
     outbox::{Acknowledged, Completion, Ingress, Start, Told},
@@ -8,12 +9,10 @@ use serde::Serialize;
 use std::time::Duration;
 use tercet_core::{Answer, Namespace};
 use tercet_nats::{
-    ConnectError, Settings,
-    async_nats::{Client, Request, connection::State},
-    connect,
+    Settings,
+    async_nats::Request,
     protocol::{self, Door},
 };
-use tokio::sync::OnceCell;
 
 /// How long Tercet may take to answer after its commit. A message that is not answered in time is sent again.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -21,20 +20,15 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Sends starts, signals and completions to whichever node of Tercet is there.
 #[derive(Debug)]
 pub struct NatsIngress {
-    settings: Settings,
+    link: Link,
     namespace: Namespace,
-    client: OnceCell<Client>,
 }
 
 impl NatsIngress {
     /// The way into that namespace. The connection is made by the first message, and where there is none the message stays where it is.
     #[must_use]
     pub fn new(settings: Settings, namespace: Namespace) -> Self {
-        Self { settings, namespace, client: OnceCell::new() }
-    }
-
-    async fn client(&self) -> Result<&Client, ConnectError> {
-        self.client.get_or_try_init(|| connect(&self.settings, "tercet-relay")).await
+        Self { link: Link::new(settings, "tercet-relay"), namespace }
     }
 
     async fn send<T: Serialize>(&self, door: Door, message: &T) -> Acknowledged {
@@ -42,9 +36,8 @@ impl NatsIngress {
             Ok(body) => body,
             Err(error) => return Acknowledged::Never(error.to_string()),
         };
-        let client = match self.client().await {
-            Ok(client) if client.connection_state() == State::Connected => client,
-            Ok(_) => return Acknowledged::Unavailable(format!("the connection to NATS at {} is lost", self.settings)),
+        let client = match self.link.up().await {
+            Ok(client) => client,
             Err(error) => return Acknowledged::Unavailable(error.to_string()),
         };
         let request = Request::new().payload(body.into()).timeout(Some(ANSWER_MAX));

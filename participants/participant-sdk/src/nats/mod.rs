@@ -17,11 +17,17 @@
 mod caller;
 mod desk;
 mod discovery;
+mod events;
 mod ingress;
+mod link;
+mod publisher;
 mod session;
 
 pub use caller::Caller;
+pub use events::EventRelay;
 pub use ingress::NatsIngress;
+pub use publisher::{PublishError, Publisher};
+pub use tercet_nats::streams::{Stored, StreamError};
 pub use tercet_nats::{ConnectError, Login, Settings, Texts, TextsError, Tls, UrlError, urls};
 
 use desk::Desk;

@@ -1,8 +1,9 @@
 //! Events: what a participant publishes about its own rows, once for each version, in the transaction of the change.
 //!
 //! A row's owner calls [`Outbox::publish`](super::Outbox::publish) where it raises the row's version, and nowhere else. The
-//! database has the pair of subject and version once, so that a change cannot be told twice. Events stay until a broker has taken
-//! them; until then they are read here, with [`Database::events`](crate::Database::events).
+//! database has the pair of subject and version once, so that a change cannot be told twice. Events stay until a broker's stream has
+//! taken them, and 7 days longer, so that a stream that is lost and made again is given them again; as long as they stay they are read
+//! here, too, with [`Database::events`](crate::Database::events). Without a broker they stay.
 //!
 //! # Order, and what a reader may lean on
 //!
@@ -36,6 +37,12 @@ pub struct EventVersion(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventNumber(pub i64);
+
+/// A stream of a broker, by the moment at which it was made (nanoseconds since 1970, by the broker's clock): one that was lost and made
+/// again is another stream, and has nothing of what the first had taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StreamMade(pub i64);
 
 /// A change that has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 pub mod events;
 pub mod relay;
 
-pub use events::{Event, EventFilter, EventNumber, EventVersion, Published, Subject};
+pub use events::{Event, EventFilter, EventNumber, EventVersion, Published, StreamMade, Subject};
 pub use relay::{Acknowledged, Ingress, Relay, Swept};
 
 use crate::{

@@ -23,3 +23,6 @@ mod places;
 mod remotes;
 #[cfg(test)]
 mod servers;
+#[cfg(feature = "nats")]
+#[cfg(test)]
+mod streams;

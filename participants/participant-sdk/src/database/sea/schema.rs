@@ -1,7 +1,7 @@
 //! The SDK's own tables in a participant's database, with their version in a row, so that a later version can migrate them.
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
     sea_query::{ColumnDef, Index, IndexCreateStatement, OnConflict, Query, Table, TableCreateStatement},
 };
 use std::time::Duration;
@@ -15,9 +15,9 @@ const VERSION: &str = "tercet_participant";
 /// How long to wait for another process that makes the tables.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The version of the SDK's tables that this code reads and writes: 2 has the events. Version 1 would change rows without
-/// publishing it, so it is kept from tables of version 2.
-pub const SCHEMA_VERSION: i32 = 2;
+/// The version of the SDK's tables that this code reads and writes: 2 has the events, 3 knows which of them a stream has taken. Version 1
+/// would change rows without publishing it, so it is kept from later tables.
+pub const SCHEMA_VERSION: i32 = 3;
 
 /// Why the SDK's tables cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,13 @@ async fn bring_up(tx: &DatabaseTransaction) -> Result<(), SchemaError> {
         return Err(SchemaError::Newer { found });
     }
     create(tx).await?;
+    if found == Some(2) {
+        add_taken(tx).await?;
+    }
+    if tx.get_database_backend() != DbBackend::MySql {
+        tx.execute(&ages().if_not_exists().table(BARRIER).to_owned()).await?;
+        tx.execute(&taken().if_not_exists().table(EVENTS).to_owned()).await?;
+    }
     let raise = Query::update().table(VERSION).value("version", SCHEMA_VERSION).to_owned();
     tx.execute(&raise).await?;
     Ok(())
@@ -92,13 +99,40 @@ async fn create_version(tx: &DatabaseTransaction) -> Result<(), DbErr> {
 async fn create(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     let (backend, exact) = (tx.get_database_backend(), Exact::of(tx).await?);
     tx.execute(exact.table(&mut barrier(backend))).await?;
-    if backend != DbBackend::MySql {
-        let ages = ages().if_not_exists().table(BARRIER).to_owned();
-        tx.execute(&ages).await?;
-    }
     tx.execute(exact.table(&mut outbox(backend))).await?;
     tx.execute(exact.table(&mut events(backend))).await?;
     Ok(())
+}
+
+/// What version 3 has more than version 2.
+async fn add_taken(tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    if tx.get_database_backend() != DbBackend::MySql {
+        for mut column in [taken_by(), taken_at()] {
+            tx.execute(Table::alter().table(EVENTS).add_column(&mut column)).await?;
+        }
+        return Ok(());
+    }
+    let is_there = "SELECT 1 FROM information_schema.columns WHERE table_schema = DATABASE() \
+                    AND table_name = 'tercet_events' AND column_name = 'taken_at_ms'";
+    if tx.query_one_raw(Statement::from_string(DbBackend::MySql, is_there)).await?.is_none() {
+        let all_at_once = "ALTER TABLE tercet_events ADD COLUMN taken_by bigint NULL, \
+                           ADD COLUMN taken_at_ms bigint NULL, ADD INDEX tercet_events_taken (taken_at_ms, number)";
+        tx.execute_unprepared(all_at_once).await?;
+    }
+    Ok(())
+}
+
+fn taken_by() -> ColumnDef {
+    ColumnDef::new("taken_by").big_integer().null().to_owned()
+}
+
+fn taken_at() -> ColumnDef {
+    ColumnDef::new("taken_at_ms").big_integer().null().to_owned()
+}
+
+/// What is not taken yet, in its order, and what was taken long ago.
+fn taken() -> IndexCreateStatement {
+    Index::create().name("tercet_events_taken").col("taken_at_ms").col("number").to_owned()
 }
 
 fn ages() -> IndexCreateStatement {
@@ -144,7 +178,11 @@ fn outbox(backend: DbBackend) -> TableCreateStatement {
 }
 
 fn events(backend: DbBackend) -> TableCreateStatement {
-    Table::create()
+    let mut table = Table::create();
+    if backend == DbBackend::MySql {
+        table.index(&mut taken());
+    }
+    table
         .table(EVENTS)
         .if_not_exists()
         .col(ColumnDef::new("number").big_integer().not_null().auto_increment().primary_key())
@@ -153,6 +191,8 @@ fn events(backend: DbBackend) -> TableCreateStatement {
         .col(ColumnDef::new("kind").string_len(64).not_null())
         .col(ColumnDef::new("at_ms").big_integer().not_null())
         .col(json("data", backend).not_null())
+        .col(taken_by())
+        .col(taken_at())
         .index(Index::create().name("tercet_events_version").unique().col("subject").col("version"))
         .to_owned()
 }

@@ -1,0 +1,154 @@
+//! What comes in by way of a stream, shared by all nodes of a namespace: each message goes to one of them, and comes again until it is
+//! told to be done.
+
+use super::{Stream, StreamError, Streams, nanos, read::millis};
+use crate::protocol::Door;
+use async_nats::{
+    HeaderMap,
+    jetstream::{AckKind, Message, consumer::pull},
+};
+use futures_util::{FutureExt, StreamExt};
+use serde_json::json;
+use std::time::Duration;
+use tercet_core::Millis;
+
+/// The consumer that all nodes of a namespace share.
+const CONSUMER: &str = "nodes";
+
+/// How long a message that came may take before another node gets it, too.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// How long one request for messages stands, and how often the server says meanwhile that it is there.
+const STANDS: Duration = Duration::from_secs(30);
+const HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// Messages as they come.
+pub struct Coming {
+    messages: pull::Stream,
+    streams: Streams,
+    made: i64,
+}
+
+/// A message that has come, and comes again unless it is [done](Self::done).
+pub struct Came {
+    message: Message,
+    made: i64,
+    /// Its number in the stream.
+    pub number: u64,
+    /// When it was stored, by the server's clock.
+    pub at: Millis,
+    /// How often it has come, this time among them.
+    pub times: u64,
+}
+
+impl Streams {
+    /// Takes messages in, at most `ahead` of what is asked for. The stream and what nodes share it by are made where they are missing.
+    ///
+    /// # Errors
+    /// Why none can come.
+    pub async fn coming(&self, ahead: usize) -> Result<Coming, StreamError> {
+        let stream = self.ensure(Stream::In).await?;
+        let wanted = json!({
+            "durable_name": CONSUMER,
+            "ack_policy": "explicit",
+            "ack_wait": nanos(ACK_WAIT),
+            "deliver_policy": "all",
+            "replay_policy": "instant",
+            // What is not taken yet is asked again for ever, and however much of it there is holds up nothing else.
+            "max_deliver": -1,
+            "max_ack_pending": -1,
+        });
+        let consumer = self.consume(Stream::In, CONSUMER, &wanted).await?;
+        let messages = consumer.stream().max_messages_per_batch(ahead).expires(STANDS).heartbeat(HEARTBEAT);
+        let messages = messages.messages().await.map_err(|error| self.unreachable(&error))?;
+        Ok(Coming { messages, streams: self.clone(), made: stream.made })
+    }
+}
+
+impl Coming {
+    /// The next message.
+    ///
+    /// # Errors
+    /// Why no more come: open it anew.
+    pub async fn next(&mut self) -> Result<Came, StreamError> {
+        match self.messages.next().await {
+            Some(Ok(message)) => self.came(message),
+            Some(Err(error)) => Err(self.streams.unreachable(&error)),
+            None => Err(StreamError::Unreachable {
+                servers: self.streams.servers.clone(),
+                why: "the connection has ended".to_owned(),
+            }),
+        }
+    }
+
+    /// Gives back what came and nobody has asked for, so that other nodes get it at once.
+    pub async fn give_back(mut self) {
+        while let Some(Some(Ok(message))) = self.messages.next().now_or_never() {
+            if let Ok(came) = self.came(message) {
+                came.later(Duration::ZERO).await;
+            }
+        }
+    }
+
+    fn came(&self, message: Message) -> Result<Came, StreamError> {
+        let unreadable = |error: async_nats::Error| StreamError::Unreadable { what: error.to_string() };
+        let info = message.info().map_err(unreadable)?;
+        let (number, at) = (info.stream_sequence, millis(info.published));
+        let times = u64::try_from(info.delivered).unwrap_or_default();
+        Ok(Came { number, at, times, made: self.made, message })
+    }
+}
+
+impl Came {
+    /// The door that it came to; each subject of the stream has one.
+    #[must_use]
+    pub fn door(&self) -> Option<Door> {
+        Door::of(&self.message.subject)
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.message.payload
+    }
+
+    /// What is said about it.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        self.message.headers.clone().unwrap_or_default()
+    }
+
+    /// The same however often it comes, and no other message's, whatever becomes of the stream.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.made, self.number)
+    }
+
+    /// It is committed, and need not come again. Where this does not reach the server it does, which does no harm.
+    pub async fn done(self) {
+        self.answer(AckKind::Ack).await;
+    }
+
+    /// It is to come again, after a while.
+    pub async fn later(self, after: Duration) {
+        self.answer(AckKind::Nak((!after.is_zero()).then_some(after))).await;
+    }
+
+    async fn answer(self, kind: AckKind) {
+        if let Err(error) = self.message.ack_with(kind).await {
+            tracing::debug!(%error, message.number = self.number, "what was said about a message could not be sent");
+        }
+    }
+}
+
+impl std::fmt::Debug for Coming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Coming").field("streams", &self.streams).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Came {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Came").field("number", &self.number).field("times", &self.times).finish_non_exhaustive()
+    }
+}
