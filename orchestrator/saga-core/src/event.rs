@@ -142,7 +142,8 @@ pub struct Operated {
 }
 
 /// What a person can do about a step.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Ask the third party now what became of it.
     QueryNow,
