@@ -6,6 +6,7 @@
 mod m0001_sagas;
 mod m0002_registry;
 mod m0003_namespaces;
+mod m0004_ownership;
 mod tables;
 
 use sea_orm::{
@@ -25,7 +26,12 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_sagas::Sagas), Box::new(m0002_registry::Registry), Box::new(m0003_namespaces::Namespaces)]
+        vec![
+            Box::new(m0001_sagas::Sagas),
+            Box::new(m0002_registry::Registry),
+            Box::new(m0003_namespaces::Namespaces),
+            Box::new(m0004_ownership::Ownership),
+        ]
     }
 
     /// Apart from the migrations of the program that this database may also serve.

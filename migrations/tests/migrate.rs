@@ -61,7 +61,7 @@ fn end(mut child: Child) -> (Option<i32>, String, String) {
 
 const WAITING: &str = "another process is migrating this database: waiting for it\n";
 
-const ALL: [&str; 3] = ["m0001_sagas", "m0002_registry", "m0003_namespaces"];
+const ALL: [&str; 4] = ["m0001_sagas", "m0002_registry", "m0003_namespaces", "m0004_ownership"];
 
 /// What a database of version 1 lacks.
 const LATER: &[&str] = ALL.split_at(1).1;
@@ -95,7 +95,7 @@ async fn an_older_schema_is_refused_until_it_is_migrated() {
     migrate(&db).await.unwrap();
     back_to_version_1(&db).await;
     let refused = check(&db).await.unwrap_err().to_string();
-    assert_eq!(refused, "the database has schema version 1, this program needs 3: run `tercet migrate` first");
+    assert_eq!(refused, "the database has schema version 1, this program needs 4: run `tercet migrate` first");
     assert_eq!(migrate(&db).await.unwrap().applied, LATER);
     check(&db).await.unwrap();
 }
@@ -106,12 +106,12 @@ async fn a_newer_schema_is_refused_with_both_versions_and_left_alone() {
     let db = open(&dir.path().join("tercet.db")).await;
     migrate(&db).await.unwrap();
     db.execute_raw(statement("INSERT INTO tercet_migrations VALUES ('m0007_shards', 0)")).await.unwrap();
-    let text = "the database has schema version 7 (m0007_shards), this program knows up to 3: run the newer program, \
+    let text = "the database has schema version 7 (m0007_shards), this program knows up to 4: run the newer program, \
                 or restore the backup from before the upgrade";
     assert_eq!(check(&db).await.unwrap_err().to_string(), text);
     assert!(matches!(migrate(&db).await, Err(MigrateError::Newer { found: 7, known: 3, .. })));
     assert_eq!(recorded(&db).await, [&ALL[..], &["m0007_shards"]].concat());
-    assert_eq!(version(), 3);
+    assert_eq!(version(), 4);
 }
 
 /// All of a migration run is one transaction: what a later migration cannot do takes the earlier ones back with it.
@@ -135,7 +135,7 @@ async fn b31_eight_processes_at_once_apply_each_migration_once() {
         let ended: Vec<_> = children.into_iter().map(end).collect();
         for (code, out, err) in &ended {
             assert_eq!(*code, Some(0), "{round}: {out}{err}");
-            assert!(out.ends_with("the schema is at version 3\n"), "{round}: {out}");
+            assert!(out.ends_with("the schema is at version 4\n"), "{round}: {out}");
             assert!(err.is_empty() || err == WAITING, "{round}: {err}");
         }
         let applied: Vec<_> =

@@ -1,6 +1,14 @@
 //! The environment: clock, random numbers and spawning, which nothing in the engine reads behind its back.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 use tercet_core::Millis;
 
 /// A task or a wait, boxed.
@@ -8,7 +16,7 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What an engine runs in: [`Machine`], or a simulation.
 pub trait Environment: Send + Sync + 'static {
-    /// The time. Never goes back.
+    /// The time. Never goes back (but for a database's clock that is set back).
     fn now(&self) -> Millis;
 
     /// A random number, evenly spread.
@@ -65,5 +73,51 @@ impl Environment for Machine {
 
     fn spawn(&self, task: Task) {
         tokio::spawn(task);
+    }
+}
+
+/// An environment whose clock is a database's: sampled now and then, carried on by the environment's own in between.
+pub(crate) struct DatabaseTime {
+    env: Env,
+    /// Milliseconds that the database's clock is ahead.
+    ahead: AtomicI64,
+}
+
+/// A clock set back by more than this is worth a word.
+const SET_BACK: i64 = 1_000;
+
+impl DatabaseTime {
+    pub(crate) fn new(env: Env) -> Self {
+        Self { env, ahead: AtomicI64::new(0) }
+    }
+
+    /// The database said `now` in an answer that has just come: it is that late there, or later. So no timer is early.
+    pub(crate) fn sampled(&self, now: Millis) {
+        let ahead = now.0.saturating_sub(self.env.now().0);
+        let before = self.ahead.swap(ahead, Ordering::Relaxed);
+        if before != 0 && before - ahead > SET_BACK {
+            tracing::warn!(
+                milliseconds = before - ahead,
+                "the database's clock was set back: what is timed waits so much longer"
+            );
+        }
+    }
+}
+
+impl Environment for DatabaseTime {
+    fn now(&self) -> Millis {
+        Millis(self.env.now().0.saturating_add(self.ahead.load(Ordering::Relaxed)))
+    }
+
+    fn random(&self) -> u64 {
+        self.env.random()
+    }
+
+    fn sleep_until(&self, at: Millis) -> Task {
+        self.env.sleep_until(Millis(at.0.saturating_sub(self.ahead.load(Ordering::Relaxed))))
+    }
+
+    fn spawn(&self, task: Task) {
+        self.env.spawn(task);
     }
 }

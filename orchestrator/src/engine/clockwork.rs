@@ -1,12 +1,13 @@
-//! Standing loops: timers that are due soon, the inbox, recovery after a restart, old journals. None of them scans what waits.
+//! Standing loops: timers that are due soon, the inbox, old journals; and recovery of what a new owner takes up. None of them scans
+//! what waits.
 
 use super::{
-    Shared,
-    message::{Coming, Incoming, Message, Note},
+    Shared, elsewhere,
+    message::{Coming, Incoming, Message, Note, Reply, Snapshot},
 };
-use crate::store::{Filter, InboxId, InboxItem, StoreError};
+use crate::store::{Filter, InboxId, InboxItem, Shards, StoreError};
 use std::{sync::Arc, time::Duration};
-use tercet_core::{Signalled, What};
+use tercet_core::{Operated, ShardId, Signalled, What};
 
 /// Rows read in one go.
 const PAGE: u32 = 1_000;
@@ -14,24 +15,37 @@ const PAGE: u32 = 1_000;
 /// Between two looks at old journals.
 const PURGE_EVERY: Duration = Duration::from_secs(600);
 
+/// How often the inbox is looked at where other nodes put things into it.
+const FROM_OTHERS_EVERY: Duration = Duration::from_millis(200);
+
 /// How long the key of an ended saga still answers after its journal is gone.
 const KEYS_KEPT: u32 = 4;
 
 /// Every half look-ahead: the timers that are due before the next look but one, page by page.
 pub(super) async fn timers(shared: Arc<Shared>) {
-    let mut after = None;
-    let mut until = shared.env.now().plus(shared.settings.look_ahead);
     while !shared.is_stopped() {
-        match shared.store.timers_due(after.take(), until, PAGE).await {
+        timers_of(&shared, |shared| shared.owns()).await;
+        shared.env.sleep_until(shared.env.now().plus(shared.settings.look_ahead / 2)).await;
+    }
+}
+
+/// Those of shards that have just become this node's, since the next look may be far.
+pub(super) async fn timers_of_gained(shared: Arc<Shared>, gained: Shards) {
+    timers_of(&shared, |_| gained).await;
+}
+
+async fn timers_of(shared: &Shared, of: impl Fn(&Shared) -> Shards) {
+    let until = shared.env.now().plus(shared.settings.look_ahead);
+    let mut after = None;
+    while !shared.is_stopped() {
+        match shared.store.timers_due(of(shared), after.clone(), until, PAGE).await {
             Ok(rows) => {
-                after = rows.last().filter(|_| rows.len() == PAGE as usize).cloned();
+                let last = rows.last().filter(|_| rows.len() == PAGE as usize).cloned();
                 shared.send(Message::Timers(rows));
-                if after.is_none() {
-                    shared.env.sleep_until(shared.env.now().plus(shared.settings.look_ahead / 2)).await;
-                    until = shared.env.now().plus(shared.settings.look_ahead);
-                }
+                let Some(last) = last else { return };
+                after = Some(last);
             }
-            Err(error) => pause(&shared, &error).await,
+            Err(error) => pause(shared, &error).await,
         }
     }
 }
@@ -44,8 +58,12 @@ pub(super) async fn pause(shared: &Shared, error: &StoreError) {
 
 /// The inbox: at every wake-up, and every second should one be lost.
 pub(super) async fn inbox(shared: Arc<Shared>) {
+    let every = match shared.store.cluster() {
+        Some(_) => shared.settings.inbox_every.min(FROM_OTHERS_EVERY),
+        None => shared.settings.inbox_every,
+    };
     while !shared.is_stopped() {
-        let rows = shared.store.inbox(shared.inbox_in_hand(), PAGE).await;
+        let rows = shared.store.inbox(shared.owns(), shared.inbox_in_hand(), PAGE).await;
         let more = match rows {
             Ok(rows) => {
                 shared.can_read();
@@ -59,7 +77,7 @@ pub(super) async fn inbox(shared: Arc<Shared>) {
             }
         };
         if !more {
-            let wait = shared.env.sleep_until(shared.env.now().plus(shared.settings.inbox_every));
+            let wait = shared.env.sleep_until(shared.env.now().plus(every));
             tokio::select! {
                 biased;
                 () = shared.inbox.notified() => {}
@@ -69,24 +87,33 @@ pub(super) async fn inbox(shared: Arc<Shared>) {
     }
 }
 
-fn hand_over(shared: &Shared, id: InboxId, item: &InboxItem) {
+fn hand_over(shared: &Arc<Shared>, id: InboxId, item: &InboxItem) {
     shared.hand_over(id);
-    let what = match serde_json::from_slice::<Note>(&item.message) {
-        Ok(Note::Answer { step, phase, answer }) => Coming::Answer { step, phase, answer },
-        Ok(Note::Cancel { by, reason }) => Coming::Event(What::CancelRequested { by, reason }),
-        Ok(Note::Signal { id, name, payload, from }) => {
-            Coming::Event(What::Signalled(Signalled { id, name, payload, from }))
+    match serde_json::from_slice::<Note>(&item.message) {
+        Ok(note) => {
+            let (what, reply) = coming(shared, note);
+            shared.send(Message::Event(Incoming { saga: item.saga, what, inbox: Some(id), reply }));
         }
         Err(error) => {
             tracing::error!(saga.id = %item.saga, %error, "failed to read an inbox row: it is left in place");
-            return;
         }
-    };
-    shared.send(Message::Event(Incoming { saga: item.saga, what, inbox: Some(id), reply: None }));
+    }
 }
 
-/// Takes up what had not ended when the last process did; first what a person is shown, since that may be mended by now.
-pub(super) async fn recovery(shared: Arc<Shared>) {
+/// What an inbox row says, and who waits for what comes of it.
+fn coming(shared: &Arc<Shared>, note: Note) -> (Coming, Option<Reply<Snapshot>>) {
+    let what = match note {
+        Note::Answer { step, phase, answer } => return (Coming::Answer { step, phase, answer }, None),
+        Note::Asked { ticket, note } => return (coming(shared, *note).0, Some(elsewhere::answer_by(shared, ticket))),
+        Note::Cancel { by, reason } => What::CancelRequested { by, reason },
+        Note::Operate { step, action, by, reason } => What::Operated(Operated { step, action, by, reason }),
+        Note::Signal { id, name, payload, from } => What::Signalled(Signalled { id, name, payload, from }),
+    };
+    (Coming::Event(what), None)
+}
+
+/// Takes up what has not ended in shards that have become this node's; first what a person is shown, since that may be mended by now.
+pub(super) async fn recovery(shared: Arc<Shared>, gained: Shards) {
     let parked = Filter { parked: Some(true), ..Filter::default() };
     let mut before = None;
     while !shared.is_stopped() {
@@ -94,7 +121,7 @@ pub(super) async fn recovery(shared: Arc<Shared>) {
             Ok(rows) => {
                 let Some(last) = rows.last() else { break };
                 before = Some(last.id);
-                let open = rows.into_iter().filter(|row| !row.projection.status.is_end());
+                let open = rows.into_iter().filter(|row| gained.have(row.id) && !row.projection.status.is_end());
                 open.for_each(|row| shared.send(Message::Shown(row.id, row.projection)));
             }
             Err(error) => pause(&shared, &error).await,
@@ -102,7 +129,7 @@ pub(super) async fn recovery(shared: Arc<Shared>) {
     }
     let mut after = None;
     while !shared.is_stopped() {
-        match shared.store.unfinished(after, PAGE).await {
+        match shared.store.unfinished(gained, after, PAGE).await {
             Ok(sagas) => {
                 let Some(last) = sagas.last().copied() else { return };
                 after = Some(last);
@@ -118,6 +145,11 @@ pub(super) async fn purging(shared: Arc<Shared>) {
     let Some(retention) = shared.settings.retention else { return };
     while !shared.is_stopped() {
         let now = shared.env.now();
+        // One node of several is enough.
+        if !shared.owns().contains(ShardId::FIRST) {
+            shared.env.sleep_until(now.plus(PURGE_EVERY)).await;
+            continue;
+        }
         let ended = tercet_core::Millis(now.0.saturating_sub(i64::try_from(retention.as_millis()).unwrap_or(i64::MAX)));
         let keys = retention.saturating_mul(KEYS_KEPT);
         let keys = tercet_core::Millis(now.0.saturating_sub(i64::try_from(keys.as_millis()).unwrap_or(i64::MAX)));

@@ -1,10 +1,15 @@
 //! What an engine says no with: each a stable code, and text that says what to do.
 
 use crate::store::StoreError;
-use tercet_core::{BadName, Choice, SagaId, StepInstance};
+use serde::{Deserialize, Deserializer, Serialize};
+use tercet_core::{BadName, Choice, Life, SagaId, StepInstance};
+
+/// A text of this program's own. (Under a name, since serde takes a `&'static str` for one that is borrowed from what it reads.)
+pub(super) type Words = &'static str;
 
 /// Why the engine did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EngineError {
     /// No definition of that name, or version, runs here.
     #[error("no definition `{name}` is known here; known are: {known}")]
@@ -24,6 +29,7 @@ pub enum EngineError {
     },
     /// A name or key that cannot be one.
     #[error(transparent)]
+    #[serde(skip)]
     BadName(#[from] BadName),
     /// The key belongs to a saga that was started with another input.
     #[error("the key is taken by saga {by}, which was started with another input: use a new key, or the same input")]
@@ -59,9 +65,11 @@ pub enum EngineError {
         /// The saga.
         saga: SagaId,
         /// Where it is.
-        state: &'static str,
+        #[serde(deserialize_with = "life")]
+        state: Words,
         /// Why that is too late.
-        why: &'static str,
+        #[serde(deserialize_with = "too_late")]
+        why: Words,
     },
     /// The step does not offer that now.
     #[error("step `{step}` does not offer that now; it offers: {}", offers(.choices))]
@@ -110,6 +118,29 @@ pub enum EngineError {
     /// A bug in Tercet.
     #[error("a bug in tercet: {0}")]
     Bug(String),
+}
+
+/// Why it is too late to cancel, in the order of a saga's life.
+pub(super) const TOO_LATE: [&str; 4] = [
+    "a cancel is under way already",
+    "it is already cancelling",
+    "it has decided to commit, and that is never taken back",
+    "it has ended",
+];
+
+/// One of the texts that this program knows: what another node's says else is not passed on.
+fn known<'de, D: Deserializer<'de>>(from: D, known: &[&'static str]) -> Result<&'static str, D::Error> {
+    let text = String::deserialize(from)?;
+    Ok(known.iter().find(|known| **known == text).copied().unwrap_or("past that"))
+}
+
+fn too_late<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    known(from, &TOO_LATE)
+}
+
+fn life<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    use Life::{Cancelled, Cancelling, Confirmed, Confirming, Trying};
+    known(from, &[Trying, Confirming, Confirmed, Cancelling, Cancelled].map(Life::as_str))
 }
 
 fn offers(choices: &[Choice]) -> String {

@@ -3,6 +3,7 @@
 use super::{
     EngineError,
     active::{Active, has_reached, timer_of},
+    error::TOO_LATE,
     message::{Coming, Incoming, Message, Note, Reply, Snapshot, Until},
     starts::row_of,
     worker::Worker,
@@ -35,6 +36,9 @@ pub(super) const PANICS_MAX: u8 = 3;
 impl Worker {
     pub(super) fn incoming(&mut self, incoming: Incoming) {
         let saga = incoming.saga;
+        if !self.owned.have(saga) {
+            return self.elsewhere(saga, Message::Event(incoming));
+        }
         if let Some(why) = self.quarantined.get(&saga) {
             let error = EngineError::Quarantined { saga, why: why.clone() };
             incoming.reply.map(|reply| reply.send(Err(error)));
@@ -207,6 +211,9 @@ impl Worker {
     }
 
     pub(super) fn watch(&mut self, saga: SagaId, until: Until, reply: Reply<Snapshot>) {
+        if !self.owned.have(saga) {
+            return self.elsewhere(saga, Message::Watch(saga, until, reply));
+        }
         if let Some(why) = self.quarantined.get(&saga) {
             drop(reply.send(Err(EngineError::Quarantined { saga, why: why.clone() })));
         } else if self.sagas.contains_key(&saga) {
@@ -271,10 +278,10 @@ fn may_cancel(active: &Active) -> Result<(), EngineError> {
     let state = &active.state;
     let why = match state.life {
         Life::Trying if state.abort.is_none() => return Ok(()),
-        Life::Trying => "a cancel is under way already",
-        Life::Cancelling => "it is already cancelling",
-        Life::Confirming | Life::Confirmed => "it has decided to commit, and that is never taken back",
-        Life::Cancelled => "it has ended",
+        Life::Trying => TOO_LATE[0],
+        Life::Cancelling => TOO_LATE[1],
+        Life::Confirming | Life::Confirmed => TOO_LATE[2],
+        Life::Cancelled => TOO_LATE[3],
     };
     Err(EngineError::TooLate { saga: state.saga(), state: state.life.as_str(), why })
 }

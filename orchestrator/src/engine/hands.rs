@@ -27,6 +27,9 @@ impl Worker {
             return;
         }
         self.tell_watchers(saga);
+        if !self.owned.have(saga) {
+            return;
+        }
         let Some(active) = self.sagas.get_mut(&saga) else { return };
         let mut wanted: BTreeMap<HandKey, Command> =
             active.commands.iter().filter_map(|c| Some((HandKey::of(c)?, c.clone()))).collect();
@@ -130,7 +133,7 @@ impl Worker {
         else {
             return;
         };
-        if !self.stopping.is_empty() {
+        if !self.stopping.is_empty() || !self.owned.have(saga) {
             return;
         }
         let Some(Command::Call(call)) = self.command(saga, &key) else { return };
@@ -180,6 +183,9 @@ impl Worker {
 
     /// An attempt's time is over, or it is time for the next one.
     pub(super) fn hand_due(&mut self, saga: SagaId, number: u64) {
+        if !self.owned.have(saga) {
+            return;
+        }
         let Some(active) = self.sagas.get(&saga) else { return };
         let Some((key, hand)) = active.hands.iter().find(|(_, hand)| hand.number == number) else { return };
         let (key, out) = (key.clone(), hand.out);
@@ -195,6 +201,9 @@ impl Worker {
     /// What became of a call. An answer is evidence whether or not anybody still waits for it.
     pub(super) fn heard(&mut self, heard: Heard) {
         let saga = heard.saga;
+        if !self.owned.have(saga) {
+            return;
+        }
         let Some(active) = self.sagas.get(&saga) else {
             if matches!(heard.what, HeardWhat::Answer(_)) && !self.quarantined.contains_key(&saga) {
                 self.want(saga, Some(super::message::Message::Heard(heard)));

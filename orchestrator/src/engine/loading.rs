@@ -20,6 +20,9 @@ const AT_ONCE: usize = 256;
 impl Worker {
     /// Has a saga read, and the message handled when it is there.
     pub(super) fn want(&mut self, saga: SagaId, message: Option<Message>) {
+        if !self.owned.have(saga) {
+            return message.into_iter().for_each(|message| self.elsewhere(saga, message));
+        }
         if self.sagas.contains_key(&saga) || self.quarantined.contains_key(&saga) {
             return message.into_iter().for_each(|message| self.handle(message));
         }
@@ -43,7 +46,8 @@ impl Worker {
     }
 
     pub(super) fn loaded(&mut self, saga: SagaId, read: Result<Loaded, String>) {
-        let messages = self.loading.remove(&saga).unwrap_or_default();
+        // What was read before the saga was another's meanwhile is not what it is now.
+        let Some(messages) = self.loading.remove(&saga) else { return };
         if self.sagas.contains_key(&saga) {
             return messages.into_iter().for_each(|message| self.handle(message));
         }

@@ -1,11 +1,14 @@
 //! What reaches the worker, and what travels between sagas through the inbox.
 
 use super::{EngineError, gates::ParticipantState};
-use crate::store::{InboxId, JournalRow, Projection, Started, StoreError, TimerName, TimerRow};
+use crate::store::{
+    InboxId, Incarnation, JournalRow, NodeId, Projection, Shards, Started, StoreError, TimerName, TimerRow,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tercet_core::{
-    Answer, DefinitionName, Millis, Payload, Phase, SagaId, SagaKey, Sender, SignalId, State, StepInstance, What,
+    Action, Answer, DefinitionName, Millis, Payload, Phase, SagaId, SagaKey, Sender, SignalId, State, StepInstance,
+    What,
 };
 use tokio::sync::oneshot;
 
@@ -28,10 +31,18 @@ pub(super) enum Message {
     Recover(Vec<SagaId>),
     /// Journals that were read.
     Loaded(Vec<(SagaId, Result<Loaded, String>)>),
-    /// The batch under way was written, or not.
-    Written(Result<Vec<Started>, StoreError>),
-    /// The incarnation was raised, or not.
-    Raised(Result<crate::store::Incarnation, StoreError>),
+    /// The batch of that number was written, or not.
+    Written(u64, Result<Vec<Started>, StoreError>),
+    /// The incarnation was raised to this one, or not.
+    Raised(Incarnation, Result<(), StoreError>),
+    /// These shards are this node's now.
+    Gained(Shards),
+    /// These shards are to be another node's: work on them ends, and it is said when the last batch about them is written.
+    LetGo(Shards, oneshot::Sender<()>),
+    /// This node was taken over.
+    Fenced(NodeId),
+    /// The process has joined again, as another node.
+    Joined(Incarnation),
     /// A caller waits for a saga to come so far.
     Watch(SagaId, Until, Reply<Snapshot>),
     /// A caller looks at what the engine is busy with.
@@ -150,6 +161,10 @@ pub(super) enum Note {
     Cancel { by: String, reason: String },
     /// A signal.
     Signal { id: SignalId, name: String, payload: Payload, from: Option<Sender> },
+    /// What a person decided about a step.
+    Operate { step: StepInstance, action: Action, by: String, reason: String },
+    /// Any of these, which reached a node that does not own the saga: it waits for the answer to its ticket.
+    Asked { ticket: i64, note: Box<Note> },
 }
 
 impl Note {

@@ -10,6 +10,7 @@
 //! | `tercet_timers_armed_total` | | durable timers set, or moved |
 //! | `tercet_timers_fired_total` | | of these, fired |
 //! | `tercet_timers_lateness_seconds` | | how long after its time one fired |
+//! | `tercet_nodes_taken_over_total` | | nodes that this one took over |
 //! | `tercet_sagas_in_memory` | | sagas with something in hand, now |
 //! | `tercet_breaker` | `participant` | 0 closed, 1 half open, 2 open, now |
 //! | `tercet_calls_out` | `participant` | calls that are out, now |
@@ -34,6 +35,7 @@ pub(super) struct Meters {
     armed: Counter,
     fired: Counter,
     lateness: Histogram,
+    taken_over: Counter,
 }
 
 struct OfDefinition {
@@ -88,6 +90,7 @@ impl Meters {
             armed: counter!("tercet_timers_armed_total"),
             fired: counter!("tercet_timers_fired_total"),
             lateness: histogram!("tercet_timers_lateness_seconds"),
+            taken_over: counter!("tercet_nodes_taken_over_total"),
         }
     }
 
@@ -112,6 +115,11 @@ impl Meters {
     pub(super) fn armed(&self, changes: &[TimerChange]) {
         let set = changes.iter().filter(|change| matches!(change, TimerChange::Set(_))).count();
         self.armed.increment(set as u64);
+    }
+
+    /// Another node was taken over.
+    pub(super) fn taken_over(&self) {
+        self.taken_over.increment(1);
     }
 
     pub(super) fn fired(&self, due: Millis, now: Millis) {

@@ -5,6 +5,7 @@ mod active;
 mod breaker;
 mod clockwork;
 mod draft;
+mod elsewhere;
 mod error;
 mod events;
 mod gates;
@@ -12,7 +13,10 @@ mod hands;
 mod loading;
 mod message;
 mod meters;
+mod ownership;
+mod shards;
 mod shared;
+mod spread;
 mod starts;
 mod tell;
 mod waking;
@@ -32,6 +36,7 @@ use crate::{
     transport::Transport,
 };
 use message::{Coming, Incoming, Message, NewSaga};
+use ownership::Ownership;
 use shared::Shared;
 use std::sync::{Arc, atomic::AtomicUsize, atomic::Ordering};
 use tercet_core::{
@@ -76,19 +81,25 @@ pub struct Shown {
 }
 
 impl Engine {
-    /// Registers the definitions, claims the store, takes up what had not ended, and runs.
+    /// Registers the definitions, joins the store's nodes, takes up what had not ended, and runs.
     ///
     /// # Errors
     /// When an edited definition stands under an old version's name, or the store does not answer.
     pub async fn run(parts: Parts) -> Result<Self, EngineError> {
         let Parts { store, transport, registry, env, settings } = parts;
         register(&*store, &registry).await?;
-        let incarnation = store.raise_incarnation(None).await?;
         let (sender, inbound) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(store, transport, registry, env, settings, sender));
+        let node = ownership::new_node(&shared);
+        let incarnation = ownership::join(&shared, node).await?;
         let env = &shared.env;
         env.spawn(Box::pin(Worker::new(shared.clone(), incarnation, inbound).run()));
-        env.spawn(Box::pin(clockwork::recovery(shared.clone())));
+        if shared.store.cluster().is_some() {
+            env.spawn(Box::pin(Ownership::new(shared.clone(), node).run()));
+            ownership::first_shards(&shared).await;
+        } else {
+            ownership::own_all(&shared);
+        }
         env.spawn(Box::pin(clockwork::timers(shared.clone())));
         env.spawn(Box::pin(clockwork::inbox(shared.clone())));
         env.spawn(Box::pin(clockwork::purging(shared.clone())));
@@ -238,11 +249,16 @@ impl Engine {
         Ok(self.ask(Message::Look).await?.sagas)
     }
 
-    /// Writes what is decided, and stops. What is outstanding is asked again by the next process.
+    /// Writes what is decided, hands over to other nodes where there are any, and stops. What is outstanding is asked again by the
+    /// next owner.
     pub async fn shut_down(&self) {
-        let (done, stopped) = oneshot::channel();
-        self.shared.send(Message::Stop(done));
-        drop(stopped.await);
+        if self.shared.store.cluster().is_none() {
+            return self.shared.stop_worker().await;
+        }
+        let mut gone = self.shared.gone.subscribe();
+        self.shared.draining();
+        self.shared.going.notify_one();
+        drop(gone.wait_for(|gone| *gone).await);
     }
 
     fn available(&self) -> Result<(), EngineError> {

@@ -2,13 +2,14 @@
 
 use super::{
     EngineError,
+    elsewhere::Asked,
     message::{Heard, Message},
     meters::Meters,
 };
 use crate::{
-    env::Env,
+    env::{DatabaseTime, Env},
     registry::Registry,
-    store::{InboxId, Store},
+    store::{InboxId, NodeId, Shards, Store},
     transport::Transport,
 };
 use std::{
@@ -16,8 +17,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tercet_core::{DefinitionName, Graph, Namespace};
-use tokio::sync::{Notify, mpsc};
+use tercet_core::{DefinitionName, Graph, Millis, Namespace};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// An engine's settings.
 #[derive(Clone, Debug)]
@@ -34,6 +35,10 @@ pub struct Settings {
     pub starts_waiting: usize,
     /// How each participant is spared.
     pub limits: Limits,
+    /// How long this node's word holds that it is there, where several nodes share a store: after that the others take over.
+    pub lease: Duration,
+    /// Where it runs, for people who look at a cluster's nodes.
+    pub label: String,
 }
 
 /// How a participant is spared: calls out at once, and when it is left in peace for a while.
@@ -76,9 +81,15 @@ impl Settings {
             retention: None,
             starts_waiting: 10_000,
             limits: Limits::DEFAULT,
+            lease: Duration::from_secs(10),
+            label: format!("process {}", std::process::id()),
         }
     }
 }
+
+/// Why a node that is well takes no starts.
+const NOTHING_OWNED: &str =
+    "this node owns no shard yet: it has just joined, or the lease of one that died has not run out; try again soon";
 
 /// Whether an engine takes work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +132,17 @@ pub(super) struct Shared {
     /// Inbox rows that the worker has, until they are deleted.
     inbox_in_hand: Mutex<BTreeSet<InboxId>>,
     pub(super) inbox: Notify,
+    /// The shards that this node works on: as the loop that sees to that has told the worker.
+    pub(super) owned: watch::Sender<Shards>,
+    /// The database's clock, where several nodes go by it.
+    time: Option<Arc<DatabaseTime>>,
+    /// The node that the worker has found to be taken over.
+    found_fenced: Mutex<Option<NodeId>>,
+    pub(super) fenced: Notify,
+    /// This node is to go; it has gone.
+    pub(super) going: Notify,
+    pub(super) gone: watch::Sender<bool>,
+    pub(super) asked: Asked,
 }
 
 impl Shared {
@@ -128,6 +150,8 @@ impl Shared {
         store: Arc<dyn Store>, transport: Arc<dyn Transport>, registry: Registry, env: Env, settings: Settings,
         worker: mpsc::UnboundedSender<Message>,
     ) -> Self {
+        let time = store.cluster().is_some().then(|| Arc::new(DatabaseTime::new(env.clone())));
+        let env = time.clone().map_or(env, |time| time as Env);
         Self {
             meters: Meters::new(&registry),
             store,
@@ -139,7 +163,43 @@ impl Shared {
             health: Mutex::default(),
             inbox_in_hand: Mutex::default(),
             inbox: Notify::new(),
+            owned: watch::Sender::new(Shards::NONE),
+            time,
+            found_fenced: Mutex::default(),
+            fenced: Notify::new(),
+            going: Notify::new(),
+            gone: watch::Sender::new(false),
+            asked: Asked::default(),
         }
+    }
+
+    /// The shards that this node works on now.
+    pub(super) fn owns(&self) -> Shards {
+        *self.owned.borrow()
+    }
+
+    /// An answer of the database has just come, with its time in it.
+    pub(super) fn sampled(&self, now: Millis) {
+        if let Some(time) = &self.time {
+            time.sampled(now);
+        }
+    }
+
+    /// The worker has found that this node was taken over.
+    pub(super) fn found_fenced(&self, node: NodeId) {
+        *locked(&self.found_fenced) = Some(node);
+        self.fenced.notify_one();
+    }
+
+    pub(super) fn is_fenced(&self, node: NodeId) -> bool {
+        *locked(&self.found_fenced) == Some(node)
+    }
+
+    /// Has the worker write what is decided, and stop.
+    pub(super) async fn stop_worker(&self) {
+        let (done, stopped) = oneshot::channel();
+        self.send(Message::Stop(done));
+        drop(stopped.await);
     }
 
     /// Gives the worker a message. A worker that has stopped needs none.
@@ -164,7 +224,10 @@ impl Shared {
     }
 
     pub(super) fn health(&self) -> Health {
-        locked(&self.health).health()
+        match locked(&self.health).health() {
+            Health::Ready if self.owns().is_empty() => Health::Unavailable(NOTHING_OWNED.to_owned()),
+            health => health,
+        }
     }
 
     pub(super) fn can_write(&self) {

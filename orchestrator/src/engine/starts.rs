@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 use tercet_core::{
-    Entry, Graph, Payload, SHARDS, SagaId, SagaKey, Sender, ShardId, Starting as Beginning, State, deliveries,
+    Entry, Graph, Payload, SagaId, SagaKey, Sender, ShardId, Starting as Beginning, State, deliveries,
     entry::{Ask, Target},
     outstanding,
 };
@@ -29,6 +29,11 @@ struct New {
 
 impl Worker {
     pub(super) fn start(&mut self, new: NewSaga, reply: Reply<StartedSaga>) {
+        if self.owned.is_empty() {
+            return drop(
+                reply.send(Err(EngineError::Unavailable("this node owns no shard now: try again".to_owned()))),
+            );
+        }
         let id = self.new_id();
         let NewSaga { definition, version, key, input } = new;
         let begun = self.shared.graph(&definition, version).and_then(|graph| {
@@ -44,12 +49,13 @@ impl Worker {
         }
     }
 
+    /// An id in a shard of this node's own: so a start needs nobody else.
     pub(super) fn new_id(&self) -> SagaId {
         let (a, b) = (self.shared.env.random().to_le_bytes(), self.shared.env.random().to_le_bytes());
         let mut random = [0; 10];
         random[..8].copy_from_slice(&a);
         random[8..].copy_from_slice(&b[..2]);
-        let shard = ShardId::new(u16::from_le_bytes([b[2], b[3]]) % SHARDS).unwrap_or(ShardId::FIRST);
+        let shard = self.owned.nth(u32::from(u16::from_le_bytes([b[2], b[3]]))).unwrap_or(ShardId::FIRST);
         SagaId::from_parts(u64::try_from(self.now().0).unwrap_or(0), random, shard)
     }
 

@@ -8,7 +8,7 @@ use super::{
     gates::Gates,
     message::{Look, Message, Reply, Snapshot, Until},
 };
-use crate::store::{Incarnation, TimerName};
+use crate::store::{Incarnation, Shards, TimerName};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -39,6 +39,10 @@ pub(super) enum Agenda {
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) incarnation: Incarnation,
+    /// The shards that it works on.
+    pub(super) owned: Shards,
+    /// Those it works on no more, and whom to tell once nothing about them is being written.
+    pub(super) leaving: Vec<(Shards, oneshot::Sender<()>)>,
     pub(super) inbound: mpsc::UnboundedReceiver<Message>,
     pub(super) sagas: BTreeMap<SagaId, Active>,
     /// Messages for sagas that are being read.
@@ -49,6 +53,10 @@ pub(super) struct Worker {
     pub(super) next: Draft,
     /// The batch that the store has now.
     pub(super) writing: Option<Draft>,
+    /// Its number.
+    pub(super) batch: u64,
+    /// The incarnation that it is being raised to.
+    pub(super) raising: Option<Incarnation>,
     /// Batches that must be written before the next one: halves of a refused one.
     pub(super) first: VecDeque<Draft>,
     pub(super) failures: u32,
@@ -75,6 +83,8 @@ impl Worker {
         Self {
             shared,
             incarnation,
+            owned: Shards::NONE,
+            leaving: Vec::new(),
             inbound,
             sagas: BTreeMap::new(),
             loading: BTreeMap::new(),
@@ -82,6 +92,8 @@ impl Worker {
             watchers: BTreeMap::new(),
             next: Draft::default(),
             writing: None,
+            batch: 0,
+            raising: None,
             first: VecDeque::new(),
             failures: 0,
             paused: false,
@@ -132,11 +144,17 @@ impl Worker {
             Message::Heard(heard) => self.heard(heard),
             // The loop looks at its agenda after every message.
             Message::Tick => {}
-            Message::Timers(rows) => rows.into_iter().for_each(|row| self.schedule(&row)),
+            Message::Timers(rows) => {
+                rows.into_iter().for_each(|row| self.schedule(&row));
+            }
             Message::Recover(sagas) => sagas.into_iter().for_each(|saga| self.want(saga, None)),
             Message::Loaded(loaded) => loaded.into_iter().for_each(|(saga, read)| self.loaded(saga, read)),
-            Message::Written(result) => self.written(result),
-            Message::Raised(result) => self.raised(result),
+            Message::Written(batch, result) => self.written(batch, result),
+            Message::Raised(to, result) => self.raised(to, result),
+            Message::Gained(shards) => self.gained(shards),
+            Message::LetGo(shards, done) => self.let_go_of(shards, done),
+            Message::Fenced(node) => self.lost(node),
+            Message::Joined(incarnation) => self.joined(incarnation),
             Message::Watch(saga, until, reply) => self.watch(saga, until, reply),
             Message::Left(saga) => self.left(saga),
             Message::Shown(saga, row) => self.shown(saga, row),

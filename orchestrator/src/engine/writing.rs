@@ -35,17 +35,22 @@ impl Worker {
 
     fn commit(&mut self, draft: Draft) {
         let (batch, shared, incarnation) = (draft.batch(), self.shared.clone(), self.incarnation);
+        self.batch += 1;
+        let number = self.batch;
         self.writing = Some(draft);
         self.shared.meters.writing(&batch);
         self.shared.env.spawn(Box::pin(async move {
             let begun = shared.env.now();
             let written = shared.store.commit(incarnation, batch).await;
             shared.meters.written(begun, shared.env.now());
-            shared.send(Message::Written(written));
+            shared.send(Message::Written(number, written));
         }));
     }
 
-    pub(super) fn written(&mut self, result: Result<Vec<Started>, StoreError>) {
+    pub(super) fn written(&mut self, batch: u64, result: Result<Vec<Started>, StoreError>) {
+        if batch != self.batch {
+            return;
+        }
         let Some(draft) = self.writing.take() else { return };
         match result {
             Ok(started) => {
@@ -77,6 +82,7 @@ impl Worker {
         if told {
             self.shared.poke_inbox();
         }
+        self.let_go();
     }
 
     fn not_written(&mut self, mut draft: Draft, error: &StoreError) {
@@ -86,7 +92,7 @@ impl Worker {
                 self.writing = Some(draft);
                 self.raise();
             }
-            StoreError::Fenced => self.stop(&error.to_string()),
+            StoreError::Fenced => self.fenced(),
             StoreError::Conflict { saga } => {
                 let saga = *saga;
                 draft.drop_saga(saga);
@@ -101,6 +107,17 @@ impl Worker {
                 self.first.push_front(draft);
                 self.later(Agenda::Write);
             }
+        }
+    }
+
+    /// Another node has taken over. Where no others are expected, that is the end.
+    fn fenced(&mut self) {
+        match self.shared.store.cluster() {
+            Some(_) => {
+                self.shared.found_fenced(self.incarnation.node);
+                self.lost(self.incarnation.node);
+            }
+            None => self.stop(&StoreError::Fenced.to_string()),
         }
     }
 
@@ -142,26 +159,31 @@ impl Worker {
     }
 
     /// Raises this process's incarnation, so that a transaction that may still run is waited for or defeated; then the batch's sagas
-    /// are read anew.
+    /// are read anew. Until it has succeeded the same number is tried.
     pub(super) fn raise(&mut self) {
         self.paused = true;
         let (shared, own) = (self.shared.clone(), self.incarnation);
+        let to = *self.raising.get_or_insert_with(|| own.later(shared.env.random() as u16 as u32));
         self.shared.env.spawn(Box::pin(async move {
-            let raised = shared.store.raise_incarnation(Some(own)).await;
-            shared.send(Message::Raised(raised));
+            let raised = shared.store.raise(own, to).await;
+            shared.send(Message::Raised(to, raised));
         }));
     }
 
-    pub(super) fn raised(&mut self, result: Result<Incarnation, StoreError>) {
-        let incarnation = match result {
-            Ok(incarnation) => incarnation,
-            Err(StoreError::Fenced) => return self.stop("another process has taken over this store"),
+    pub(super) fn raised(&mut self, to: Incarnation, result: Result<(), StoreError>) {
+        if self.raising != Some(to) {
+            return;
+        }
+        match result {
+            Ok(()) => {}
+            Err(StoreError::Fenced) => return self.fenced(),
             Err(error) => {
                 self.shared.cannot_write(&error.to_string());
                 return self.later(Agenda::Raise);
             }
-        };
-        self.incarnation = incarnation;
+        }
+        self.raising = None;
+        self.incarnation = to;
         self.paused = false;
         self.failures = 0;
         self.shared.can_write();
@@ -184,6 +206,7 @@ impl Worker {
         }
         again.extend(std::mem::take(&mut self.next));
         self.next = again;
+        self.let_go();
     }
 
     /// Drops from memory what was decided about a saga and is not durable. Its journal says what is so.

@@ -1,6 +1,6 @@
 //! The store's own limit: how many journal rows it takes through [`Store::commit`], without an engine.
 
-use super::{Batch, Change, JournalRow, Store, StoreError};
+use super::{Batch, Change, JournalRow, NodeId, Store, StoreError, join};
 use std::time::{Duration, Instant, SystemTime};
 use tercet_core::{Millis, SagaId};
 
@@ -17,16 +17,16 @@ pub struct Limit {
 const ROWS_PER_SAGA: u32 = 10;
 
 /// Writes `batches` batches of `rows_per_batch` journal rows, a row of `bytes_per_row` bytes for each of as many sagas, the way an
-/// engine's batches come: each saga's next entry in each batch, new sagas after ten. The rows do not compress. It raises the
-/// store's incarnation and leaves its rows there: for a store of its own, not for one in use.
+/// engine's batches come: each saga's next entry in each batch, new sagas after ten. The rows do not compress. It joins
+/// the store as a node and leaves its rows there: for a store of its own, not for one in use.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn measure(
     store: &dyn Store, rows_per_batch: u32, bytes_per_row: usize, batches: u32,
 ) -> Result<Limit, StoreError> {
-    let node = store.raise_incarnation(None).await?;
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+    let node = join(store, NodeId(noise.next() as i64)).await?;
     let (mut sagas, mut took) = (Vec::new(), Vec::with_capacity(batches as usize));
     for number in 0..batches {
         if number % ROWS_PER_SAGA == 0 {

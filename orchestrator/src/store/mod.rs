@@ -5,19 +5,21 @@
 //! [`MemoryStore`]; [`conformance`] holds all to the same.
 
 mod check;
+mod cluster;
 pub mod conformance;
 pub mod limit;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 mod sql;
 
+pub use cluster::{Cluster, Incarnation, Member, NodeId, NodeInfo, Shards, View, join};
 pub use memory::MemoryStore;
 #[cfg(feature = "sqlite")]
 pub use sql::{ServerStore, SqliteOptions, SqliteStore};
 #[cfg(feature = "sqlite")]
 pub use tercet_database::{BadUrl, DatabaseUrl, Kind as DatabaseKind};
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 use tercet_core::{DefinitionName, Millis, Namespace, PayloadHash, SagaId, SagaKey, StepInstance};
 
 /// Log levels at which the libraries under a store are not heard in every statement.
@@ -289,9 +291,19 @@ pub trait Store: Send + Sync + 'static {
     /// the first wins. A start sent again (after an ambiguous commit, say) is answered [`Started::Taken`] by its own id.
     fn commit(&self, as_node: Incarnation, batch: Batch) -> Stored<'_, Vec<Started>>;
 
-    /// Raises this process's incarnation above every one before it: at the start, from `None`; after an ambiguous commit, from its
-    /// own, by a compare-and-set: [`StoreError::Fenced`] when another process has raised meanwhile, which is then the owner.
-    fn raise_incarnation(&self, from: Option<Incarnation>) -> Stored<'_, Incarnation>;
+    /// Enters a process as a node. A store that several nodes share gives it a lease and no shard yet; one that a process has to itself
+    /// gives it every shard, and whoever had them before is fenced. May be called again when its answer was lost.
+    fn join(&self, first: Incarnation, info: NodeInfo, lease: Duration) -> Stored<'_, ()>;
+
+    /// Raises a node's incarnation by a compare-and-set, after an ambiguous commit: a transaction that still runs is waited for or
+    /// defeated. [`StoreError::Fenced`] when the node was taken over meanwhile. Where `to` is there already, that is the answer which was
+    /// lost before.
+    fn raise(&self, from: Incarnation, to: Incarnation) -> Stored<'_, ()>;
+
+    /// How nodes share this store; `None` where one process has it to itself, and owns every shard.
+    fn cluster(&self) -> Option<&dyn Cluster> {
+        None
+    }
 
     /// The journals of these sagas, each in order, in the order asked; empty for one that is not known or was purged. A journal
     /// with a gap is [`StoreError::Corrupt`].
@@ -310,12 +322,13 @@ pub trait Store: Send + Sync + 'static {
     /// all: for a page that somebody looks at, not for a loop.
     fn counts(&self, namespace: Option<Namespace>) -> Stored<'_, Vec<Count>>;
 
-    /// Ids of sagas that have not ended, oldest first, at most `limit`, from above `after`: what a restart walks through. Those
-    /// that merely wait ([`Projection::wakes`]) are left out: their timers bring them back.
-    fn unfinished(&self, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>>;
+    /// Ids of sagas of these shards that have not ended, oldest first, at most `limit`, from above `after`: what a new owner walks
+    /// through. Those that merely wait ([`Projection::wakes`]) are left out: their timers bring them back. (Here and below, a store
+    /// without a [cluster](Self::cluster) has no need to look at shards.)
+    fn unfinished(&self, of: Shards, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>>;
 
-    /// Timers due before `until`, soonest first, at most `limit`, from behind `after`: the last one of the page before.
-    fn timers_due(&self, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>>;
+    /// Timers of these shards due before `until`, soonest first, at most `limit`, from behind `after`: the last one of the page before.
+    fn timers_due(&self, of: Shards, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>>;
 
     /// All timers of these sagas, by saga and name.
     fn timers_of(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<TimerRow>>;
@@ -326,8 +339,8 @@ pub trait Store: Send + Sync + 'static {
     /// Puts messages into inboxes, durably.
     fn deliver(&self, items: Vec<InboxItem>) -> Stored<'_, ()>;
 
-    /// The oldest inbox rows of all sagas, at most `limit`, leaving out the ids in `except` (those already in hand).
-    fn inbox(&self, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>>;
+    /// The oldest inbox rows of the sagas of these shards, at most `limit`, leaving out the ids in `except` (those already in hand).
+    fn inbox(&self, of: Shards, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>>;
 
     /// Deletes inbox rows that changed nothing (a duplicate, say).
     fn forget_inbox(&self, ids: Vec<InboxId>) -> Stored<'_, ()>;
@@ -354,10 +367,6 @@ pub trait Store: Send + Sync + 'static {
         Box::pin(async {})
     }
 }
-
-/// The number of a process's claim on a store; a batch under an older one than the newest is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Incarnation(pub i64);
 
 /// Why a store did not do it.
 #[derive(Debug, thiserror::Error)]

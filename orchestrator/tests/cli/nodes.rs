@@ -28,11 +28,11 @@ fn serve_needs_a_migrated_database() {
     ");
     assert_snapshot!(place.run(&["migrate"]), @"
     exit 0
-    tercet.db is at schema version 3
+    tercet.db is at schema version 4
     ");
     assert_snapshot!(place.run(&["migrate", "-o", "json"]), @r#"
     exit 0
-    {"database":"tercet.db","schema":3}
+    {"database":"tercet.db","schema":4}
     "#);
     place.write("text.db", "this is no database, and long enough to be seen as such");
     assert_snapshot!(place.run(&["serve", "--listen", "127.0.0.1:0", "--data", "text.db"]), @"

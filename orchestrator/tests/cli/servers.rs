@@ -38,7 +38,7 @@ fn what_is_wrong_with_the_database_is_said_in_one_line() {
     ");
     assert_snapshot!(said(&with(&server.url()), &["migrate"], port), @"
     exit 0
-    postgres://tercet@127.0.0.1:PORT/tercet is at schema version 3
+    postgres://tercet@127.0.0.1:PORT/tercet is at schema version 4
     ");
 }
 

@@ -7,8 +7,8 @@ use super::{
 };
 use std::{sync::Arc, time::Duration};
 use tercet::store::{
-    AuditRow, Batch, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, MemoryStore, SagaRow,
-    Started, Store, StoreError, Stored, TimerChange, TimerRow, memory,
+    AuditRow, Batch, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, MemoryStore, NodeInfo,
+    SagaRow, Shards, Started, Store, StoreError, Stored, TimerChange, TimerRow, memory,
 };
 use tercet_core::{DefinitionName, Millis, Namespace, SagaId, SagaKey};
 
@@ -105,17 +105,18 @@ impl Store for Disk {
     }
 
     at_once! {
-        raise_incarnation(from: Option<Incarnation>) -> Incarnation;
+        join(first: Incarnation, info: NodeInfo, lease: Duration) -> ();
+        raise(from: Incarnation, to: Incarnation) -> ();
         saga(id: SagaId) -> Option<SagaRow>;
         find(namespace: Namespace, definition: DefinitionName, key: SagaKey) -> Option<SagaRow>;
         list(filter: Filter, before: Option<SagaId>, limit: u32) -> Vec<SagaRow>;
         counts(namespace: Option<Namespace>) -> Vec<Count>;
-        unfinished(after: Option<SagaId>, limit: u32) -> Vec<SagaId>;
-        timers_due(after: Option<TimerRow>, until: Millis, limit: u32) -> Vec<TimerRow>;
+        unfinished(of: Shards, after: Option<SagaId>, limit: u32) -> Vec<SagaId>;
+        timers_due(of: Shards, after: Option<TimerRow>, until: Millis, limit: u32) -> Vec<TimerRow>;
         timers_of(sagas: Vec<SagaId>) -> Vec<TimerRow>;
         set_timers(as_node: Incarnation, changes: Vec<TimerChange>) -> ();
         deliver(items: Vec<InboxItem>) -> ();
-        inbox(except: Vec<InboxId>, limit: u32) -> Vec<(InboxId, InboxItem)>;
+        inbox(of: Shards, except: Vec<InboxId>, limit: u32) -> Vec<(InboxId, InboxItem)>;
         forget_inbox(ids: Vec<InboxId>) -> ();
         audit(saga: SagaId) -> Vec<AuditRow>;
         register(definitions: Vec<DefinitionRow>) -> Vec<DefinitionRow>;

@@ -2,7 +2,10 @@
 
 use crate::world::{World, named};
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
-use tercet::{Engine, EngineError, StartedSaga, Until, store::Store};
+use tercet::{
+    Engine, EngineError, StartedSaga, Until,
+    store::{Shards, Store},
+};
 use tercet_core::{Command, Entry, Payload, SagaId, State, outstanding};
 use tokio::task::JoinHandle;
 
@@ -238,7 +241,9 @@ impl<P> World<P> {
         }
         let idle = |state: &State| state.life.is_ended() || outstanding(state).is_empty();
         let parked = states.iter().any(|state| state.parked().next().is_some());
-        parked && states.iter().all(idle) && self.store.inbox(Vec::new(), 1).await.is_ok_and(|rows| rows.is_empty())
+        parked
+            && states.iter().all(idle)
+            && self.store.inbox(Shards::ALL, Vec::new(), 1).await.is_ok_and(|rows| rows.is_empty())
     }
 
     fn stuck(&self) -> String {

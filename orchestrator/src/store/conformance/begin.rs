@@ -1,7 +1,7 @@
 //! Starts: one saga for a key, whoever asks and how often.
 
 use super::{Tested, append, begun, entry, journal_of, name, ok, raise, row, saga, start, starts, timer};
-use crate::store::{Batch, Started, StoreError};
+use crate::store::{Batch, Shards, Started, StoreError};
 use std::sync::Arc;
 use tercet_core::{Millis, PayloadHash};
 
@@ -66,7 +66,7 @@ pub async fn b26_two_hundred_starts_of_one_key_make_one_saga(store: Tested) {
     let owner = saga(won[0]);
     let losers = answers.iter().filter(|(_, became)| *became == Started::Taken { by: owner, same_payload: true });
     assert_eq!(losers.count(), 199);
-    assert_eq!(ok(store.unfinished(None, 1_000).await), [owner]);
+    assert_eq!(ok(store.unfinished(Shards::ALL, None, 1_000).await), [owner]);
     let all = ok(store.journals((1..=200).map(saga).collect()).await);
     assert_eq!(all.iter().filter(|journal| !journal.is_empty()).count(), 1);
 }

@@ -5,7 +5,8 @@ use super::{
     trying,
 };
 use crate::store::{
-    AuditRow, Batch, Change, InboxItem, Incarnation, SagaStatus, Start, Started, StoreError, TimerChange, holds,
+    AuditRow, Batch, Change, InboxItem, Incarnation, NodeId, SagaStatus, Shards, Start, Started, StoreError,
+    TimerChange, holds,
 };
 use tercet_core::Millis;
 
@@ -39,7 +40,7 @@ async fn is_untouched(store: &Tested, n: u64) {
     assert_eq!(ok(store.saga(saga(n)).await), Some(row(n, &format!("k{n}"))));
     assert_eq!(ok(store.timers_of(vec![saga(n)]).await), []);
     assert_eq!(ok(store.audit(saga(n)).await), []);
-    assert_eq!(ok(store.inbox(Vec::new(), 10).await), []);
+    assert_eq!(ok(store.inbox(Shards::ALL, Vec::new(), 10).await), []);
 }
 
 /// The error names a saga that was ahead, and no other saga of the batch, and no new one, is there.
@@ -121,8 +122,9 @@ pub async fn a_projection_of_nobody_is_refused(store: Tested) {
 /// A process that was taken over writes nothing any more: no batch, no timer.
 pub async fn a_fenced_incarnation_changes_nothing(store: Tested) {
     let old = begun(&store, 1).await;
-    let new = raise(&store).await;
-    for node in [old, Incarnation(new.0 + 1)] {
+    let new = old.later(6);
+    ok(store.raise(old, new).await);
+    for node in [old, new.later(0), Incarnation::first(NodeId(-1))] {
         let batch = Batch { starts: vec![start(2, "k2")], changes: vec![busy(1, 2)] };
         let answer = store.commit(node, batch).await;
         assert!(matches!(answer, Err(StoreError::Fenced)), "{answer:?}");
@@ -134,18 +136,22 @@ pub async fn a_fenced_incarnation_changes_nothing(store: Tested) {
     ok(store.commit(new, changes(vec![append(1, 2)])).await);
 }
 
-/// Before the first one, nobody may write.
+/// Who has not joined may not write. A raise whose answer was lost may be tried again; another's is not taken for it.
 pub async fn incarnations_only_rise(store: Tested) {
-    let answer = store.commit(Incarnation(1), starts(vec![start(1, "k1")])).await;
+    let nobody = Incarnation::first(NodeId(-1));
+    let answer = store.commit(nobody, starts(vec![start(1, "k1")])).await;
     assert!(matches!(answer, Err(StoreError::Fenced)), "{answer:?}");
-    let (first, second, third) = (raise(&store).await, raise(&store).await, raise(&store).await);
-    assert!(first < second && second < third, "{first:?} {second:?} {third:?}");
-    let stale = store.raise_incarnation(Some(second)).await;
-    assert!(matches!(stale, Err(StoreError::Fenced)), "{stale:?}");
-    let fourth = ok(store.raise_incarnation(Some(third)).await);
-    assert!(third < fourth, "{third:?} {fourth:?}");
-    let overtaken = store.commit(third, starts(vec![start(1, "k1")])).await;
+    let answer = store.raise(nobody, nobody.later(0)).await;
+    assert!(matches!(answer, Err(StoreError::Fenced)), "{answer:?}");
+    let first = raise(&store).await;
+    let (second, other) = (first.later(17), first.later(18));
+    ok(store.raise(first, second).await);
+    ok(store.raise(first, second).await);
+    let answer = store.raise(first, other).await;
+    assert!(matches!(answer, Err(StoreError::Fenced)), "{answer:?}");
+    let overtaken = store.commit(first, starts(vec![start(1, "k1")])).await;
     assert!(matches!(overtaken, Err(StoreError::Fenced)), "{overtaken:?}");
+    ok(store.commit(second, starts(vec![start(1, "k1")])).await);
 }
 
 /// More rows in every table than a statement can bind: 32,766 values on SQLite, 65,535 on servers.
@@ -156,7 +162,8 @@ pub async fn a_batch_beyond_every_limit_is_written_whole(store: Tested) {
     let all = (1..=4_200).map(|n| start(n, &format!("k{n}"))).collect();
     assert_eq!(ok(store.commit(node, starts(all)).await), vec![Started::New; 4_200]);
     ok(store.deliver(vec![InboxItem { saga: saga(1), at, message: b"old".to_vec() }; many]).await);
-    let taken: Vec<_> = ok(store.inbox(Vec::new(), u32::MAX).await).into_iter().map(|(id, _)| id).collect();
+    let taken: Vec<_> =
+        ok(store.inbox(Shards::ALL, Vec::new(), u32::MAX).await).into_iter().map(|(id, _)| id).collect();
     assert_eq!(taken.len(), many);
     let mut all: Vec<Change> = (1..=4_200).map(|n| project(n, trying(200))).collect();
     let audit = AuditRow { saga: saga(1), at, actor: "a".into(), action: "b".into(), reason: "c".into() };
@@ -172,8 +179,8 @@ pub async fn a_batch_beyond_every_limit_is_written_whole(store: Tested) {
     assert_eq!(journal_of(&store, 1).await.len(), many + 1);
     let rows = ok(store.list(super::super::Filter::default(), None, u32::MAX).await);
     assert!(rows.len() == 4_200 && rows.iter().all(|row| row.projection.updated == Millis(200)));
-    assert_eq!(ok(store.timers_due(None, Millis(i64::MAX), u32::MAX).await).len(), many);
-    let put = ok(store.inbox(taken, u32::MAX).await);
+    assert_eq!(ok(store.timers_due(Shards::ALL, None, Millis(i64::MAX), u32::MAX).await).len(), many);
+    let put = ok(store.inbox(Shards::ALL, taken, u32::MAX).await);
     assert!(put.len() == many && put.iter().all(|(_, item)| item.message == b"new"));
     assert_eq!(ok(store.audit(saga(1)).await).len(), 13_200);
     let clear = (0..many).map(|i| TimerChange::Clear(saga(1), timer(1, &format!("t{i:05}"), 0).name)).collect();
@@ -198,7 +205,7 @@ pub async fn text_is_kept_byte_for_byte(store: Tested) {
     ok(store.commit(node, starts(vec![new.clone()])).await);
     assert_eq!(ok(store.find(name("default"), name("chain"), name(&key)).await), Some(new.row.clone()));
     assert_eq!(journal_of(&store, 1).await, new.entries);
-    assert_eq!(ok(store.timers_due(None, Millis(6), 1).await), new.timers);
+    assert_eq!(ok(store.timers_due(Shards::ALL, None, Millis(6), 1).await), new.timers);
     let upper = ok(store.find(name("default"), name("chain"), name(&key.to_uppercase().replace('É', "é"))).await);
     assert_eq!(upper, None, "keys that differ in case are different keys");
     let projection = super::Projection { output: Some(format!("{text} ")), ..trying(9) };

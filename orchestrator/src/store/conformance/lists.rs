@@ -1,7 +1,7 @@
 //! Lists: every filter, page by page; counts; the walk of a restart.
 
 use super::{Tested, name, ok, raise, saga, start, starts, trying};
-use crate::store::{Count, Filter, Projection, SagaRow, SagaStatus, Started};
+use crate::store::{Count, Filter, Projection, SagaRow, SagaStatus, Shards, Started};
 use tercet_core::Namespace;
 
 /// Sixty sagas: each status, each definition, every fourth parked, every fifth asking for attention.
@@ -105,7 +105,7 @@ pub async fn unfinished_sagas_are_walked_page_by_page(store: Tested) {
     let rows = filled(&store).await;
     let mut found = Vec::new();
     loop {
-        let page = ok(store.unfinished(found.last().copied(), 7).await);
+        let page = ok(store.unfinished(Shards::ALL, found.last().copied(), 7).await);
         if page.is_empty() {
             break;
         }
@@ -114,5 +114,5 @@ pub async fn unfinished_sagas_are_walked_page_by_page(store: Tested) {
     }
     let expected: Vec<_> = rows.iter().filter(|row| !row.projection.status.is_end()).map(|row| row.id).collect();
     assert_eq!(found, expected);
-    assert_eq!(ok(store.unfinished(Some(saga(1_000)), 7).await), []);
+    assert_eq!(ok(store.unfinished(Shards::ALL, Some(saga(1_000)), 7).await), []);
 }

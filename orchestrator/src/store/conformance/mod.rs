@@ -18,10 +18,17 @@ pub use purge::*;
 pub use timers::*;
 
 use super::{
-    Batch, Change, Incarnation, JournalRow, Projection, SagaRow, SagaStatus, Start, Started, Store, StoreError,
+    Batch, Change, Incarnation, JournalRow, NodeId, Projection, SagaRow, SagaStatus, Start, Started, Store, StoreError,
     TimerName, TimerRow,
 };
-use std::{fmt::Display, str::FromStr, sync::Arc};
+use std::{
+    fmt::Display,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 use tercet_core::{Millis, PayloadHash, SagaId};
 
 /// A store under test.
@@ -170,11 +177,14 @@ fn changes(changes: Vec<Change>) -> Batch {
     Batch { starts: Vec::new(), changes }
 }
 
+/// Each check's nodes are others.
+static NODES: AtomicI64 = AtomicI64::new(1);
+
 async fn raise(store: &Tested) -> Incarnation {
-    ok(store.raise_incarnation(None).await)
+    ok(super::join(&**store, NodeId(NODES.fetch_add(1, Ordering::Relaxed))).await)
 }
 
-/// Begins sagas 1 to `n`, under keys `k1` and so on, under a new incarnation.
+/// Begins sagas 1 to `n`, under keys `k1` and so on, as a new node.
 async fn begun(store: &Tested, n: u64) -> Incarnation {
     let node = raise(store).await;
     let all = (1..=n).map(|i| start(i, &format!("k{i}"))).collect();

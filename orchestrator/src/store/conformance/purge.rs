@@ -1,7 +1,7 @@
 //! The purge: only what ended quietly, and its key still answers.
 
 use super::{Tested, begun, changes, entry, journal_of, ok, project, saga, start, starts, timer, trying};
-use crate::store::{Change, Incarnation, Projection, SagaStatus, Started, TimerChange};
+use crate::store::{Change, Incarnation, Projection, SagaStatus, Shards, Started, TimerChange};
 use tercet_core::Millis;
 
 const FOREVER: Millis = Millis(i64::MAX);
@@ -51,7 +51,7 @@ pub async fn b50_a_purged_key_answers_until_its_row_goes(store: Tested) {
     ok(store.set_timers(node, vec![TimerChange::Set(timer(1, "left over", 5))]).await);
     let row = ok(store.saga(saga(1)).await);
     ok(store.purge(FOREVER, NEVER, 100).await);
-    assert_eq!(ok(store.timers_due(None, FOREVER, 10).await), []);
+    assert_eq!(ok(store.timers_due(Shards::ALL, None, FOREVER, 10).await), []);
     let late = |round: u64| starts((1..=5).map(|n| start(round + n, &format!("k{n}"))).collect());
     let taken = |n| Started::Taken { by: saga(n), same_payload: true };
     assert_eq!(ok(store.commit(node, late(100)).await), (1..=5).map(taken).collect::<Vec<_>>());

@@ -1,7 +1,7 @@
 //! Timers: ordered by due time, one row for a name.
 
 use super::{Tested, begun, changes, ok, saga, timer};
-use crate::store::{Change, TimerChange, TimerName, TimerRow};
+use crate::store::{Change, Shards, TimerChange, TimerName, TimerRow};
 use tercet_core::Millis;
 
 fn names(timers: &[TimerRow]) -> Vec<&str> {
@@ -21,12 +21,12 @@ pub async fn timers_come_soonest_first_up_to_a_limit(store: Tested) {
     let node = begun(&store, 2).await;
     let all = vec![timer(1, "c", 300), timer(2, "a", 100), timer(1, "d", 400), timer(2, "b", 200), timer(1, "a", 100)];
     ok(store.set_timers(node, set(all)).await);
-    let due = ok(store.timers_due(None, Millis(400), 10).await);
+    let due = ok(store.timers_due(Shards::ALL, None, Millis(400), 10).await);
     assert_eq!(names(&due), ["a", "a", "b", "c"]);
     assert_eq!([due[0].saga, due[1].saga], [saga(1), saga(2)]);
-    assert_eq!(names(&ok(store.timers_due(None, Millis(401), 3).await)), ["a", "a", "b"]);
-    assert_eq!(ok(store.timers_due(None, Millis(100), 10).await), []);
-    assert_eq!(ok(store.timers_due(None, Millis(i64::MAX), 0).await), []);
+    assert_eq!(names(&ok(store.timers_due(Shards::ALL, None, Millis(401), 3).await)), ["a", "a", "b"]);
+    assert_eq!(ok(store.timers_due(Shards::ALL, None, Millis(100), 10).await), []);
+    assert_eq!(ok(store.timers_due(Shards::ALL, None, Millis(i64::MAX), 0).await), []);
 }
 
 /// Setting one again is how a retry moves on; clearing one that is not there is nothing.
@@ -35,10 +35,10 @@ pub async fn a_timer_is_moved_by_setting_and_gone_by_clearing(store: Tested) {
     ok(store.set_timers(node, set(vec![timer(1, "retry", 100), timer(1, "deadline", 150)])).await);
     let moved = TimerRow { attempt: 7, ..timer(1, "retry", 200) };
     ok(store.set_timers(node, set(vec![moved.clone()])).await);
-    assert_eq!(ok(store.timers_due(None, Millis(999), 10).await), [timer(1, "deadline", 150), moved]);
+    assert_eq!(ok(store.timers_due(Shards::ALL, None, Millis(999), 10).await), [timer(1, "deadline", 150), moved]);
     let gone = Change { timers: vec![clear(1, "retry"), clear(1, "never")], ..Change::default() };
     ok(store.commit(node, changes(vec![gone])).await);
-    assert_eq!(names(&ok(store.timers_due(None, Millis(999), 10).await)), ["deadline"]);
+    assert_eq!(names(&ok(store.timers_due(Shards::ALL, None, Millis(999), 10).await)), ["deadline"]);
 }
 
 /// Within one batch, across the changes in it.
@@ -79,7 +79,7 @@ pub async fn timers_are_walked_page_by_page(store: Tested) {
     ok(store.set_timers(node, changes).await);
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = ok(store.timers_due(after, Millis(102), 7).await);
+        let page = ok(store.timers_due(Shards::ALL, after, Millis(102), 7).await);
         after = page.last().cloned();
         found.extend(page);
         if after.is_none() {

@@ -12,13 +12,9 @@ fn key_of(row: &SagaRow) -> Key {
 }
 
 impl Contents {
-    pub(super) fn fence(&self, as_node: Incarnation) -> Result<(), StoreError> {
-        if as_node.0 == self.incarnation { Ok(()) } else { Err(StoreError::Fenced) }
-    }
-
     pub(super) fn commit(&mut self, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
         check::sound(&batch)?;
-        self.fence(as_node)?;
+        self.nodes.fence(as_node)?;
         let started = self.outcomes(&batch.starts)?;
         let Batch { starts, changes } = batch;
         let winners = starts.into_iter().zip(&started).filter(|(_, became)| **became == Started::New);

@@ -4,28 +4,39 @@
 //! dies leaves it as it stood. Where SQLite finds a gap in a journal when it is read, this one refuses to write it.
 
 mod apply;
+mod cluster;
 mod faults;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::Clock;
 pub use faults::{Fault, Faults};
 
 use super::{
-    AuditRow, Batch, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, SagaRow, Started,
-    Store, StoreError, Stored, TimerChange, TimerName, TimerRow,
+    AuditRow, Batch, Cluster, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, NodeInfo,
+    SagaRow, Shards, Started, Store, StoreError, Stored, TimerChange, TimerName, TimerRow,
 };
 use faults::{Fate, Plan};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tercet_core::{DefinitionName, Millis, Namespace, SagaId, SagaKey};
 
 /// A store in memory; clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
+    /// The time of leases, where several nodes share it.
+    clock: Option<Clock>,
+}
+
+impl std::fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryStore").field("shared", &self.clock.is_some()).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -49,10 +60,9 @@ pub struct Contents {
     pub inbox: BTreeMap<InboxId, InboxItem>,
     /// What operators did, oldest first.
     pub audit: Vec<AuditRow>,
-    /// The newest incarnation.
-    pub incarnation: i64,
     /// What was written so far.
     pub counters: Counters,
+    nodes: cluster::Nodes,
     keys: BTreeMap<Key, SagaId>,
     due: BTreeSet<(Millis, SagaId, TimerName)>,
     inbox_last: i64,
@@ -141,12 +151,19 @@ impl Store for MemoryStore {
         Box::pin(self.commit_as_planned(as_node, batch))
     }
 
-    fn raise_incarnation(&self, from: Option<Incarnation>) -> Stored<'_, Incarnation> {
+    fn join(&self, first: Incarnation, info: NodeInfo, lease: Duration) -> Stored<'_, ()> {
         self.ask(move |all| {
-            from.map_or(Ok(()), |from| all.fence(from))?;
-            all.incarnation += 1;
-            Ok(Incarnation(all.incarnation))
+            all.nodes.join(first, info, self.now().map(|now| now.plus(lease)));
+            Ok(())
         })
+    }
+
+    fn raise(&self, from: Incarnation, to: Incarnation) -> Stored<'_, ()> {
+        self.ask(move |all| all.nodes.raise(from, to))
+    }
+
+    fn cluster(&self) -> Option<&dyn Cluster> {
+        self.clock.is_some().then_some(self)
     }
 
     fn journals(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<Vec<JournalRow>>> {
@@ -185,21 +202,22 @@ impl Store for MemoryStore {
         })
     }
 
-    fn unfinished(&self, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>> {
+    fn unfinished(&self, of: Shards, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>> {
         self.ask(move |all| {
             let above = after.map_or(Bound::Unbounded, Bound::Excluded);
             let oldest_first = all.sagas.range((above, Bound::Unbounded));
             let goes_on = |row: &SagaRow| !row.projection.status.is_end() && row.projection.wakes.is_none();
-            let unfinished = oldest_first.filter(|(_, row)| goes_on(row)).map(|(&id, _)| id);
+            let unfinished = oldest_first.filter(|(id, row)| of.have(**id) && goes_on(row)).map(|(&id, _)| id);
             Ok(unfinished.take(limit as usize).collect())
         })
     }
 
-    fn timers_due(&self, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
+    fn timers_due(&self, of: Shards, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
         self.ask(move |all| {
             let after = after.map(|row| (row.due, row.saga, row.name));
             let later = all.due.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
-            let due = later.take_while(|(due, ..)| *due < until).take(limit as usize);
+            let due =
+                later.take_while(|(due, ..)| *due < until).filter(|(_, saga, _)| of.have(*saga)).take(limit as usize);
             Ok(due.filter_map(|(_, saga, name)| all.timers.get(&(*saga, name.clone()))).cloned().collect())
         })
     }
@@ -217,7 +235,7 @@ impl Store for MemoryStore {
 
     fn set_timers(&self, as_node: Incarnation, changes: Vec<TimerChange>) -> Stored<'_, ()> {
         self.ask(move |all| {
-            all.fence(as_node)?;
+            all.nodes.fence(as_node)?;
             changes.into_iter().for_each(|change| all.change_timer(change));
             Ok(())
         })
@@ -230,10 +248,10 @@ impl Store for MemoryStore {
         })
     }
 
-    fn inbox(&self, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>> {
+    fn inbox(&self, of: Shards, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>> {
         self.ask(move |all| {
             let in_hand: BTreeSet<InboxId> = except.into_iter().collect();
-            let others = all.inbox.iter().filter(|(id, _)| !in_hand.contains(id));
+            let others = all.inbox.iter().filter(|(id, item)| of.have(item.saga) && !in_hand.contains(id));
             Ok(others.take(limit as usize).map(|(&id, item)| (id, item.clone())).collect())
         })
     }

@@ -1,7 +1,7 @@
 //! The store in memory: conformance, and each way in which it fails.
 
 use super::*;
-use crate::store::{Change, conformance::Tested, limit};
+use crate::store::{Change, NodeId, conformance::Tested, join, limit};
 use std::{
     future::poll_fn,
     pin::pin,
@@ -31,7 +31,7 @@ fn rows(store: &MemoryStore) -> u64 {
 #[test]
 fn unavailable_writes_nothing() {
     let store = MemoryStore::new();
-    let node = now(store.raise_incarnation(None)).unwrap();
+    let node = now(Box::pin(join(&store, NodeId(1)))).unwrap();
     store.faults().before_next_commit(None);
     store.faults().before_next_commit(Fault::Unavailable);
     now(store.commit(node, batch(1))).unwrap();
@@ -43,7 +43,7 @@ fn unavailable_writes_nothing() {
 #[test]
 fn an_ambiguous_commit_is_written_or_lost_as_it_was_told() {
     let store = MemoryStore::new();
-    let node = now(store.raise_incarnation(None)).unwrap();
+    let node = now(Box::pin(join(&store, NodeId(1)))).unwrap();
     store.faults().before_next_commit(Fault::AmbiguousLost);
     store.faults().before_next_commit(Fault::AmbiguousWritten);
     assert!(matches!(now(store.commit(node, batch(1))), Err(StoreError::Ambiguous(_))));
@@ -55,21 +55,21 @@ fn an_ambiguous_commit_is_written_or_lost_as_it_was_told() {
 #[test]
 fn a_late_commit_lands_unless_the_incarnation_was_raised() {
     let store = MemoryStore::new();
-    let node = now(store.raise_incarnation(None)).unwrap();
+    let node = now(Box::pin(join(&store, NodeId(1)))).unwrap();
     let faults = store.faults();
     faults.before_next_commit(Fault::AmbiguousLate);
     assert!(matches!(now(store.commit(node, batch(1))), Err(StoreError::Ambiguous(_))));
     assert_eq!((rows(&store), faults.land_late(), rows(&store)), (0, 1, 1));
     faults.before_next_commit(Fault::AmbiguousLate);
     assert!(matches!(now(store.commit(node, batch(2))), Err(StoreError::Ambiguous(_))));
-    now(store.raise_incarnation(None)).unwrap();
+    now(store.raise(node, node.later(0))).unwrap();
     assert_eq!((faults.land_late(), rows(&store)), (0, 1));
 }
 
 #[test]
 fn a_stalled_commit_goes_on_when_released_and_is_lost_with_its_engine() {
     let store = MemoryStore::new();
-    let node = now(store.raise_incarnation(None)).unwrap();
+    let node = now(Box::pin(join(&store, NodeId(1)))).unwrap();
     let faults = store.faults();
     faults.before_next_commit(Fault::Stall);
     faults.before_next_commit(Fault::Stall);
@@ -89,7 +89,7 @@ fn a_stalled_commit_goes_on_when_released_and_is_lost_with_its_engine() {
 #[tokio::test]
 async fn a_release_wakes_who_waits() {
     let store = MemoryStore::new();
-    let node = store.raise_incarnation(None).await.unwrap();
+    let node = join(&store, NodeId(1)).await.unwrap();
     let faults = store.faults();
     faults.before_next_commit(Fault::Stall);
     let mut waits = store.commit(node, batch(1));
@@ -109,11 +109,11 @@ async fn a_release_wakes_who_waits() {
 #[test]
 fn a_store_that_is_down_fails_every_method_until_it_is_healed() {
     let store = MemoryStore::new();
-    let node = now(store.raise_incarnation(None)).unwrap();
+    let node = now(Box::pin(join(&store, NodeId(1)))).unwrap();
     store.faults().set_down(true);
     assert!(matches!(now(store.commit(node, batch(1))), Err(StoreError::Unavailable(_))));
-    assert!(matches!(now(store.raise_incarnation(None)), Err(StoreError::Unavailable(_))));
-    assert!(matches!(now(store.unfinished(None, 1)), Err(StoreError::Unavailable(_))));
+    assert!(matches!(now(store.raise(node, node.later(0))), Err(StoreError::Unavailable(_))));
+    assert!(matches!(now(store.unfinished(Shards::ALL, None, 1)), Err(StoreError::Unavailable(_))));
     store.faults().heal();
     now(store.commit(node, batch(1))).unwrap();
 }
@@ -122,7 +122,7 @@ fn a_store_that_is_down_fails_every_method_until_it_is_healed() {
 fn what_was_written_outlives_the_engine_and_is_counted() {
     let store = MemoryStore::new();
     let engines = store.clone();
-    let node = now(engines.raise_incarnation(None)).unwrap();
+    let node = now(Box::pin(join(&engines, NodeId(1)))).unwrap();
     now(engines.commit(node, batch(1))).unwrap();
     assert!(now(engines.commit(node, batch(1))).is_err());
     drop(engines);

@@ -4,6 +4,7 @@ mod file;
 mod reads;
 mod rows;
 mod server;
+mod shards;
 mod starts;
 
 pub use file::{SqliteOptions, SqliteStore};

@@ -1,8 +1,8 @@
 //! Every read: by key, by due time, by page. A column that cannot be what was written is [`StoreError::Corrupt`].
 
-use super::{rows, server::errors::failed};
+use super::{rows, server::errors::failed, shards::in_shards};
 use crate::store::{
-    AuditRow, Count, DefinitionRow, Filter, InboxId, InboxItem, JournalRow, Projection, SagaRow, SagaStatus,
+    AuditRow, Count, DefinitionRow, Filter, InboxId, InboxItem, JournalRow, Projection, SagaRow, SagaStatus, Shards,
     StoreError, TimerName, TimerRow,
 };
 use sea_orm::{
@@ -254,11 +254,13 @@ fn count_row(row: &QueryResult) -> Result<(DefinitionName, SagaStatus, u64), Sto
 
 /// A page of each status that is not an end, merged, without those that merely wait.
 pub(super) async fn unfinished(
-    db: &DatabaseConnection, after: Option<SagaId>, limit: u32,
+    db: &DatabaseConnection, of: Shards, after: Option<SagaId>, limit: u32,
 ) -> Result<Vec<SagaId>, StoreError> {
+    let owned = in_shards(db.get_database_backend(), "id", &of);
     let mut page = Vec::new();
     for status in SagaStatus::ALL.into_iter().filter(|status| !status.is_end()) {
-        page.extend(all(db, &select_unfinished(status, after, limit), |row| id(row, 0)).await?);
+        let select = select_unfinished(owned.clone(), status, after, limit);
+        page.extend(all(db, &select, |row| id(row, 0)).await?);
     }
     page.sort_unstable();
     page.dedup();
@@ -266,10 +268,12 @@ pub(super) async fn unfinished(
     Ok(page)
 }
 
-pub(super) fn select_unfinished(status: SagaStatus, after: Option<SagaId>, limit: u32) -> SelectStatement {
+pub(super) fn select_unfinished(
+    owned: Option<Expr>, status: SagaStatus, after: Option<SagaId>, limit: u32,
+) -> SelectStatement {
     let mut select = Query::select();
     select.column("id").from("sagas").and_where(Expr::col("status").eq(rows::status(status)));
-    select.and_where(Expr::col("wakes").is_null());
+    select.and_where(Expr::col("wakes").is_null()).and_where_option(owned);
     if let Some(after) = after {
         select.and_where(Expr::col("id").gt(bytes(after)));
     }
@@ -286,13 +290,14 @@ fn timer_row(row: &QueryResult) -> Result<TimerRow, StoreError> {
 }
 
 pub(super) async fn timers_due(
-    db: &DatabaseConnection, after: Option<&TimerRow>, until: Millis, limit: u32,
+    db: &DatabaseConnection, of: Shards, after: Option<&TimerRow>, until: Millis, limit: u32,
 ) -> Result<Vec<TimerRow>, StoreError> {
-    all(db, &select_due(after, until, limit), timer_row).await
+    let owned = in_shards(db.get_database_backend(), "saga_id", &of);
+    all(db, &select_due(owned, after, until, limit), timer_row).await
 }
 
-pub(super) fn select_due(after: Option<&TimerRow>, until: Millis, limit: u32) -> SelectStatement {
-    let mut select = select_timers();
+pub(super) fn select_due(owned: Option<Expr>, after: Option<&TimerRow>, until: Millis, limit: u32) -> SelectStatement {
+    let mut select = select_timers().and_where_option(owned).take();
     if let Some(TimerRow { due, saga, name, .. }) = after {
         let same_saga = Expr::col("saga_id").eq(bytes(*saga)).and(Expr::col("name").gt(name.0.as_str()));
         let later = Expr::col("due").gt(due.0).or(Expr::col("saga_id").gt(bytes(*saga))).or(same_saga);
@@ -322,11 +327,18 @@ pub(super) fn select_timers_of(sagas: &[SagaId]) -> SelectStatement {
 
 /// Ids first: those in hand are left out here, since they may be more than a statement can name.
 pub(super) async fn inbox(
-    db: &DatabaseConnection, except: &[InboxId], limit: u32,
+    db: &DatabaseConnection, of: Shards, except: &[InboxId], limit: u32,
 ) -> Result<Vec<(InboxId, InboxItem)>, StoreError> {
+    let owned = in_shards(db.get_database_backend(), "saga_id", &of);
     let in_hand: BTreeSet<i64> = except.iter().map(|id| id.0).collect();
     let enough = in_hand.len() as u64 + u64::from(limit);
-    let ids = Query::select().column("id").from("inbox").order_by("id", Order::Asc).limit(enough).take();
+    let ids = Query::select()
+        .column("id")
+        .from("inbox")
+        .and_where_option(owned)
+        .order_by("id", Order::Asc)
+        .limit(enough)
+        .take();
     let ids: Vec<i64> = all(db, &ids, |row| get(row, 0)).await?;
     let ids: Vec<i64> = ids.into_iter().filter(|id| !in_hand.contains(id)).take(limit as usize).collect();
     let mut items = Vec::with_capacity(ids.len());

@@ -1,6 +1,5 @@
 //! Multi-row statements, and how rows stand in the tables.
 
-use super::file::writes::NODE;
 use crate::store::{
     AuditRow, InboxId, InboxItem, Incarnation, JournalRow, Projection, SagaRow, SagaStatus, StoreError, TimerChange,
     TimerName, TimerRow,
@@ -78,7 +77,8 @@ impl Script {
     /// Adds a statement that fails where another process has taken over, or where the statement before it did not touch `rows` rows.
     /// (SQLite raises an error of one's own only in a trigger; the smallest integer has no absolute value.)
     pub(super) fn demand(&mut self, as_node: Incarnation, rows: usize) {
-        let values = vec![NODE.into(), as_node.0.into(), i64::from(rows == 0).into(), (rows as u64).into()];
+        let values =
+            vec![as_node.node.0.into(), as_node.number.into(), i64::from(rows == 0).into(), (rows as u64).into()];
         self.push(DEMAND, values);
     }
 

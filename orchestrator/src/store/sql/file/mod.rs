@@ -13,12 +13,12 @@ pub(super) mod writes;
 
 use super::{reads, rows};
 use crate::store::{
-    AuditRow, Batch, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, SagaRow, Started,
-    Store, StoreError, Stored, TimerChange, TimerRow,
+    AuditRow, Batch, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, NodeInfo, SagaRow,
+    Shards, Started, Store, StoreError, Stored, TimerChange, TimerRow,
 };
 pub use open::SqliteOptions;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait};
-use std::{fs::File, path::PathBuf, pin::Pin, sync::Arc};
+use std::{fs::File, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 use tercet_core::{DefinitionName, Millis, Namespace, SagaId, SagaKey};
 
 /// A store in an SQLite file, which this process alone has open.
@@ -93,8 +93,12 @@ impl Store for SqliteStore {
         self.detached(move |file| async move { commit::commit(&file, as_node, batch).await })
     }
 
-    fn raise_incarnation(&self, from: Option<Incarnation>) -> Stored<'_, Incarnation> {
-        self.detached(move |file| async move { writes::raise_incarnation(&file, from).await })
+    fn join(&self, first: Incarnation, _: NodeInfo, _: Duration) -> Stored<'_, ()> {
+        self.detached(move |file| async move { writes::join(&file, first).await })
+    }
+
+    fn raise(&self, from: Incarnation, to: Incarnation) -> Stored<'_, ()> {
+        self.detached(move |file| async move { writes::raise(&file, from, to).await })
     }
 
     fn journals(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<Vec<JournalRow>>> {
@@ -117,12 +121,12 @@ impl Store for SqliteStore {
         Box::pin(async move { reads::counts(&self.file.readers, namespace.as_ref()).await })
     }
 
-    fn unfinished(&self, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>> {
-        Box::pin(reads::unfinished(&self.file.readers, after, limit))
+    fn unfinished(&self, of: Shards, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>> {
+        Box::pin(reads::unfinished(&self.file.readers, of, after, limit))
     }
 
-    fn timers_due(&self, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
-        Box::pin(async move { reads::timers_due(&self.file.readers, after.as_ref(), until, limit).await })
+    fn timers_due(&self, of: Shards, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
+        Box::pin(async move { reads::timers_due(&self.file.readers, of, after.as_ref(), until, limit).await })
     }
 
     fn timers_of(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<TimerRow>> {
@@ -137,8 +141,8 @@ impl Store for SqliteStore {
         self.detached(move |file| async move { writes::deliver(&file, items).await })
     }
 
-    fn inbox(&self, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>> {
-        Box::pin(async move { reads::inbox(&self.file.readers, &except, limit).await })
+    fn inbox(&self, of: Shards, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>> {
+        Box::pin(async move { reads::inbox(&self.file.readers, of, &except, limit).await })
     }
 
     fn forget_inbox(&self, ids: Vec<InboxId>) -> Stored<'_, ()> {

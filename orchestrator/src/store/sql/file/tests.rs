@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::store::{
-    Change, JournalRow, SagaStatus,
+    Change, JournalRow, NodeId, SagaStatus,
     conformance::{self, Tested},
-    limit,
+    join, limit,
 };
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value, sea_query::SqliteQueryBuilder};
 use std::{
@@ -55,12 +55,12 @@ fn append(row: JournalRow) -> Batch {
 async fn what_was_acknowledged_is_there_when_the_file_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(&dir).await;
-    let node = store.raise_incarnation(None).await.unwrap();
+    let node = join(&store, NodeId(1)).await.unwrap();
     store.commit(node, append(entry(1, 1))).await.unwrap();
     gone(store).await;
     let store = open(&file_in(&dir)).await.unwrap();
     assert_eq!(store.journals(vec![entry(1, 1).saga]).await.unwrap(), [[entry(1, 1)]]);
-    assert!(store.raise_incarnation(None).await.unwrap() > node);
+    store.raise(node, node.later(0)).await.unwrap();
 }
 
 const CHILD: &str = "TERCET_TEST_WRITES_TO";
@@ -71,7 +71,7 @@ const CHILD: &str = "TERCET_TEST_WRITES_TO";
 async fn writes_until_it_is_killed() {
     let Some(path) = std::env::var_os(CHILD) else { return };
     let store = open(Path::new(&path)).await.unwrap();
-    let node = store.raise_incarnation(None).await.unwrap();
+    let node = join(&store, NodeId(1)).await.unwrap();
     let from = store.journals(vec![entry(1, 1).saga]).await.unwrap()[0].len() as u32;
     for seq in from + 1.. {
         store.commit(node, append(entry(1, seq))).await.unwrap();
@@ -122,7 +122,7 @@ async fn every_commit_is_synced_and_readers_cannot_write() {
 async fn a_write_goes_on_when_its_caller_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(&dir).await;
-    let node = store.raise_incarnation(None).await.unwrap();
+    let node = join(&store, NodeId(1)).await.unwrap();
     for seq in 1..=50 {
         let mut commit = store.commit(node, append(entry(1, seq)));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -219,14 +219,14 @@ async fn a_newer_schema_is_refused_with_both_versions() {
     store.file.writer.execute_raw(newer).await.unwrap();
     gone(store).await;
     let text = refusal(&dir, &file_in(&dir)).await;
-    insta::assert_snapshot!(text, @"the database has schema version 7 (m0007_shards), this program knows up to 3: run the newer program, or restore the backup from before the upgrade");
+    insta::assert_snapshot!(text, @"the database has schema version 7 (m0007_shards), this program knows up to 4: run the newer program, or restore the backup from before the upgrade");
 }
 
 #[tokio::test]
 async fn a_full_disk_refuses_the_batch_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(&dir).await;
-    let node = store.raise_incarnation(None).await.unwrap();
+    let node = join(&store, NodeId(1)).await.unwrap();
     store.commit(node, append(entry(1, 1))).await.unwrap();
     let pages: i64 = open::pragma(&store.file.writer, "page_count").await.unwrap();
     let limit: i64 = open::pragma(&store.file.writer, &format!("max_page_count = {}", pages + 2)).await.unwrap();
@@ -245,7 +245,7 @@ async fn a_full_disk_refuses_the_batch_and_loses_nothing() {
 async fn a_batch_is_a_handful_of_statements() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = create(&dir).await;
-    let node = store.raise_incarnation(None).await.unwrap();
+    let node = join(&store, NodeId(1)).await.unwrap();
     let heads = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = Arc::clone(&heads);
     let head = move |info: &sea_orm::metric::Info<'_>| {
@@ -272,10 +272,10 @@ async fn a_batch_is_a_handful_of_statements() {
 async fn after_closing_every_method_is_unavailable() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(&dir).await;
-    let node = store.raise_incarnation(None).await.unwrap();
+    let node = join(&store, NodeId(1)).await.unwrap();
     store.close().await;
     assert!(matches!(store.commit(node, append(entry(1, 1))).await, Err(StoreError::Unavailable(_))));
-    assert!(matches!(store.unfinished(None, 1).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.unfinished(Shards::ALL, None, 1).await, Err(StoreError::Unavailable(_))));
 }
 
 #[tokio::test]
@@ -322,8 +322,8 @@ async fn no_statement_scans_a_table() {
     let mut selects = vec![
         reads::select_journals(&one),
         reads::select_key(&"default".parse().unwrap(), &"chain".parse().unwrap(), &key),
-        reads::select_unfinished(SagaStatus::Trying, Some(one[0]), 10),
-        reads::select_due(None, Millis(5), 10),
+        reads::select_unfinished(None, SagaStatus::Trying, Some(one[0]), 10),
+        reads::select_due(None, None, Millis(5), 10),
         reads::select_timers_of(&one),
         reads::select_inbox(&[1, 2]),
         reads::select_audit(one[0]),

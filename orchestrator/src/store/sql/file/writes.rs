@@ -8,9 +8,6 @@ use crate::store::{DefinitionRow, InboxId, InboxItem, Incarnation, StoreError, T
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement, Value};
 use tercet_core::Millis;
 
-/// An SQLite file has one node.
-pub(in crate::store::sql) const NODE: i64 = 0;
-
 fn statement<const N: usize>(sql: &str, values: [Value; N]) -> Statement {
     Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
 }
@@ -21,12 +18,12 @@ pub(super) async fn fenced(
 ) -> Result<Vec<QueryResult>, StoreError> {
     let mut script = Script::default();
     // A row of its own even where there is none, so that it is told from those that follow.
-    script.push("SELECT (SELECT incarnation FROM nodes WHERE node = ?)", vec![NODE.into()]);
+    script.push("SELECT (SELECT incarnation FROM nodes WHERE node = ?)", vec![as_node.node.0.into()]);
     then(&mut script);
     let mut rows = script.query(tx).await.map_err(errors::failed)?.into_iter();
     let newest = rows.next().map(|row| row.try_get_by_index::<Option<i64>>(0)).transpose().map_err(errors::failed)?;
     // What was written beside it is rolled back.
-    if newest.flatten().map(Incarnation) == Some(as_node) { Ok(rows.collect()) } else { Err(StoreError::Fenced) }
+    if newest.flatten() == Some(as_node.number) { Ok(rows.collect()) } else { Err(StoreError::Fenced) }
 }
 
 async fn execute<const N: usize>(
@@ -37,20 +34,24 @@ async fn execute<const N: usize>(
     script.execute(tx).await.map(drop).map_err(errors::failed)
 }
 
-pub(super) async fn raise_incarnation(file: &SqliteFile, from: Option<Incarnation>) -> Result<Incarnation, StoreError> {
+/// Whoever had this file before is gone: no two processes open it.
+pub(super) async fn join(file: &SqliteFile, first: Incarnation) -> Result<(), StoreError> {
     let tx = file.begin().await?;
-    if let Some(from) = from
-        && let Err(fenced) = fenced(&tx, from, |_| ()).await
-    {
-        return end(tx, Err(fenced)).await;
-    }
-    let raise = "INSERT INTO nodes (node, incarnation) VALUES (?, 1) \
-                 ON CONFLICT (node) DO UPDATE SET incarnation = incarnation + 1 RETURNING incarnation";
-    let raised = tx.query_one_raw(statement(raise, [NODE.into()])).await;
-    let raised = raised.and_then(|row| {
-        row.ok_or_else(|| DbErr::Type("no incarnation".to_owned())).and_then(|row| row.try_get_by_index(0))
-    });
-    end(tx, raised.map(Incarnation).map_err(errors::failed)).await
+    let mut script = Script::default();
+    script.push("DELETE FROM nodes", Vec::new());
+    let values = vec![first.node.0.into(), first.number.into()];
+    script.push("INSERT INTO nodes (node, incarnation) VALUES (?, ?)", values);
+    let done = script.execute(&tx).await;
+    end(tx, done.map(drop).map_err(errors::failed)).await
+}
+
+pub(super) async fn raise(file: &SqliteFile, from: Incarnation, to: Incarnation) -> Result<(), StoreError> {
+    let tx = file.begin().await?;
+    let values = [to.number, from.node.0, from.number, to.number].map(Value::from);
+    let raise = "UPDATE nodes SET incarnation = ? WHERE node = ? AND incarnation IN (?, ?)";
+    let raised = tx.execute_raw(statement(raise, values)).await.map_err(errors::failed);
+    let done = raised.and_then(|raised| if raised.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Fenced) });
+    end(tx, done).await
 }
 
 pub(super) async fn set_timers(

@@ -7,7 +7,7 @@ use sea_orm::{DbBackend, Statement, Value, sea_query::ArrayType};
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(in crate::store::sql) enum Dialect {
     Postgres,
     MySql,
 }
@@ -159,7 +159,7 @@ const fn delete<const N: usize>(before: &'static str, columns: [Column; N]) -> M
 }
 
 impl Dialect {
-    pub(super) fn of(backend: DbBackend) -> Self {
+    pub(in crate::store::sql) fn of(backend: DbBackend) -> Self {
         if backend == DbBackend::MySql { Self::MySql } else { Self::Postgres }
     }
 

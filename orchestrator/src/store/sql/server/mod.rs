@@ -2,6 +2,7 @@
 //!
 //! Every write runs in a task of its own, which nobody drops half way, on a pool that lets no connection go on inside a transaction.
 
+mod cluster;
 mod commit;
 mod dialect;
 pub(super) mod errors;
@@ -11,10 +12,11 @@ mod write;
 
 use super::reads;
 use crate::store::{
-    AuditRow, Batch, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, SagaRow, Started,
-    Store, StoreError, Stored, TimerChange, TimerRow,
+    AuditRow, Batch, Cluster, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, NodeId,
+    NodeInfo, SagaRow, Shards, Started, Store, StoreError, Stored, TimerChange, TimerRow, View,
 };
-use dialect::{Dialect, Many};
+pub(super) use dialect::Dialect;
+use dialect::Many;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait, Value};
 use std::{pin::Pin, sync::Arc, time::Duration};
 use tercet_core::{DefinitionName, Millis, Namespace, SagaId, SagaKey};
@@ -153,8 +155,16 @@ impl Store for ServerStore {
         self.detached(move |server| async move { commit::commit(&server, as_node, batch).await })
     }
 
-    fn raise_incarnation(&self, from: Option<Incarnation>) -> Stored<'_, Incarnation> {
-        self.detached(move |server| async move { write::raise_incarnation(&server, from).await })
+    fn join(&self, first: Incarnation, info: NodeInfo, lease: Duration) -> Stored<'_, ()> {
+        self.detached(move |server| async move { cluster::join(&server, first, info, lease).await })
+    }
+
+    fn raise(&self, from: Incarnation, to: Incarnation) -> Stored<'_, ()> {
+        self.detached(move |server| async move { write::raise(&server, from, to).await })
+    }
+
+    fn cluster(&self) -> Option<&dyn Cluster> {
+        Some(self)
     }
 
     fn journals(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<Vec<JournalRow>>> {
@@ -177,12 +187,12 @@ impl Store for ServerStore {
         Box::pin(async move { reads::counts(&self.server.pool, namespace.as_ref()).await })
     }
 
-    fn unfinished(&self, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>> {
-        Box::pin(reads::unfinished(&self.server.pool, after, limit))
+    fn unfinished(&self, of: Shards, after: Option<SagaId>, limit: u32) -> Stored<'_, Vec<SagaId>> {
+        Box::pin(reads::unfinished(&self.server.pool, of, after, limit))
     }
 
-    fn timers_due(&self, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
-        Box::pin(async move { reads::timers_due(&self.server.pool, after.as_ref(), until, limit).await })
+    fn timers_due(&self, of: Shards, after: Option<TimerRow>, until: Millis, limit: u32) -> Stored<'_, Vec<TimerRow>> {
+        Box::pin(async move { reads::timers_due(&self.server.pool, of, after.as_ref(), until, limit).await })
     }
 
     fn timers_of(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<TimerRow>> {
@@ -197,8 +207,8 @@ impl Store for ServerStore {
         self.detached(move |server| async move { write::deliver(&server, items).await })
     }
 
-    fn inbox(&self, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>> {
-        Box::pin(async move { reads::inbox(&self.server.pool, &except, limit).await })
+    fn inbox(&self, of: Shards, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>> {
+        Box::pin(async move { reads::inbox(&self.server.pool, of, &except, limit).await })
     }
 
     fn forget_inbox(&self, ids: Vec<InboxId>) -> Stored<'_, ()> {
@@ -223,5 +233,39 @@ impl Store for ServerStore {
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(Self::close(self))
+    }
+}
+
+impl Cluster for ServerStore {
+    fn renew(&self, node: NodeId, lease: Duration) -> Stored<'_, View> {
+        self.detached(move |server| async move { cluster::renew(&server, node, lease).await })
+    }
+
+    fn version(&self) -> Stored<'_, i64> {
+        Box::pin(cluster::version(&self.server))
+    }
+
+    fn claim(&self, node: NodeId, shards: Shards) -> Stored<'_, ()> {
+        self.detached(move |server| async move { cluster::claim(&server, node, shards).await })
+    }
+
+    fn give(&self, node: NodeId, shares: Vec<(NodeId, Shards)>) -> Stored<'_, ()> {
+        self.detached(move |server| async move { cluster::give(&server, node, shares).await })
+    }
+
+    fn take_over(&self, dead: NodeId) -> Stored<'_, bool> {
+        self.detached(move |server| async move { cluster::take_over(&server, dead).await })
+    }
+
+    fn leave(&self, node: NodeId) -> Stored<'_, ()> {
+        self.detached(move |server| async move { cluster::leave(&server, node).await })
+    }
+
+    fn answer(&self, ticket: i64, at: Millis, answer: Vec<u8>) -> Stored<'_, ()> {
+        self.detached(move |server| async move { cluster::answer(&server, ticket, at, answer).await })
+    }
+
+    fn answers(&self, tickets: Vec<i64>, older: Millis) -> Stored<'_, Vec<(i64, Vec<u8>)>> {
+        self.detached(move |server| async move { cluster::answers(&server, tickets, older).await })
     }
 }

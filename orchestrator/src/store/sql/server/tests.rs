@@ -4,7 +4,7 @@ use super::*;
 use crate::store::{
     Change, JournalRow,
     conformance::{Tested, big_batch},
-    holds,
+    holds, join,
 };
 use std::sync::atomic::{AtomicU32, Ordering};
 use tercet_servers::{MariaDb, Postgres, Proxy};
@@ -53,10 +53,9 @@ async fn loses_commits(straight: &str, port: u16) {
     create(straight).await.close().await;
     let proxy = Proxy::start(port).unwrap();
     let store = ServerStore::open(&url(&proxy.url(straight, port))).await.unwrap();
-    let first = store.raise_incarnation(None).await.unwrap();
-    store.commit(first, append(1)).await.unwrap();
+    let mut node = join(&store, NodeId(1)).await.unwrap();
+    store.commit(node, append(1)).await.unwrap();
     for (arrives, seq) in [(true, 2), (false, 3)] {
-        let node = store.raise_incarnation(None).await.unwrap();
         if arrives {
             proxy.lose_answers("COMMIT", 1);
         } else {
@@ -64,24 +63,29 @@ async fn loses_commits(straight: &str, port: u16) {
         }
         let lost = store.commit(node, append(seq)).await;
         assert!(matches!(lost, Err(StoreError::Ambiguous(_))), "{lost:?}");
-        let raised = loop {
-            match store.raise_incarnation(Some(node)).await {
+        let raised = node.later(40);
+        // Of a raise, too, the answer may be lost: it is tried again, and is not taken for somebody else's.
+        proxy.lose_answers("COMMIT", 1);
+        let lost = store.raise(node, raised).await;
+        assert!(lost.is_err(), "{lost:?}");
+        loop {
+            match store.raise(node, raised).await {
                 Err(StoreError::Unavailable(_)) => {}
-                raised => break raised.unwrap(),
+                done => break done.unwrap(),
             }
-        };
-        assert!(raised > node);
+        }
         let journal = store.journals(vec![entry(1).saga]).await.unwrap().remove(0);
         assert_eq!(holds(&journal, &[entry(seq)]), arrives);
         let stale = store.commit(node, append(9)).await;
         assert!(matches!(stale, Err(StoreError::Fenced)), "{stale:?}");
+        node = raised;
     }
     proxy.cut();
     let away = store.journals(vec![entry(1).saga]).await;
     assert!(matches!(away, Err(StoreError::Unavailable(_))), "{away:?}");
     proxy.mend();
     let back = loop {
-        match store.raise_incarnation(None).await {
+        match join(&store, NodeId(1)).await {
             Err(StoreError::Unavailable(_)) => {}
             raised => break raised.unwrap(),
         }
@@ -100,16 +104,16 @@ async fn f7_a_commit_whose_answer_is_lost_is_ambiguous() {
 /// Whoever raises the incarnation waits for a batch that is under way, and finds what it wrote.
 async fn waits_for_batches(text: &str) {
     let (one, other) = (create(text).await, create(text).await);
-    let node = one.raise_incarnation(None).await.unwrap();
+    let node = join(&one, NodeId(1)).await.unwrap();
     let tx = one.server.begin().await.unwrap();
     write::fence(&tx, one.server.dialect, node).await.unwrap();
     apply(&tx, one.server.dialect, &dialect::JOURNAL, vec![super::super::rows::journal(entry(1))]).await.unwrap();
     let raising = other.clone();
-    let mut raised = tokio::spawn(async move { raising.raise_incarnation(None).await });
+    let mut raised = tokio::spawn(async move { raising.raise(node, node.later(0)).await });
     let early = tokio::time::timeout(Duration::from_millis(300), &mut raised).await;
     assert!(early.is_err(), "it did not wait: {early:?}");
     tx.commit().await.unwrap();
-    assert!(raised.await.unwrap().unwrap() > node);
+    raised.await.unwrap().unwrap();
     assert_eq!(other.journals(vec![entry(1).saga]).await.unwrap(), [[entry(1)]]);
     let late = one.commit(node, append(2)).await;
     assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
@@ -136,7 +140,7 @@ async fn races_to_migrate(text: &str) {
             node.await.unwrap().unwrap();
         }
     }
-    store.raise_incarnation(None).await.unwrap();
+    join(&store, NodeId(1)).await.unwrap();
 }
 
 impl ServerStore {
@@ -154,7 +158,7 @@ async fn b31_nodes_that_begin_at_once_migrate_once() {
 /// B28: a caller that goes away takes nothing with it.
 async fn finishes_what_was_begun(text: &str) {
     let store = create(text).await;
-    let node = store.raise_incarnation(None).await.unwrap();
+    let node = join(&store, NodeId(1)).await.unwrap();
     for seq in 1..=50 {
         drop(store.commit(node, append(seq)));
         while store.journals(vec![entry(1).saga]).await.unwrap()[0].len() < seq as usize {}

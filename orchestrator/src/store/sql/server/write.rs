@@ -6,23 +6,24 @@ use super::{
     end, errors,
 };
 use crate::store::{
-    DefinitionRow, InboxId, InboxItem, Incarnation, StoreError, TimerChange, TimerName, TimerRow,
+    DefinitionRow, InboxId, InboxItem, Incarnation, NodeId, StoreError, TimerChange, TimerName, TimerRow,
     sql::{reads, rows},
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Value};
 use std::collections::BTreeMap;
 use tercet_core::{Millis, SagaId};
 
-/// Every process of a store that one process at a time works on.
-const NODE: i64 = 0;
-
-/// Goes on only if no newer incarnation has taken over since, and keeps one from doing so until this transaction ends.
+/// Goes on only if this is a node's newest incarnation, and keeps one from being raised, and the node from being taken over, until this
+/// transaction ends.
 pub(super) async fn fence(tx: &DatabaseTransaction, dialect: Dialect, as_node: Incarnation) -> Result<(), StoreError> {
+    let newest = incarnation(tx, dialect, as_node.node).await?;
+    if newest == as_node.number { Ok(()) } else { Err(StoreError::Fenced) }
+}
+
+/// A node's newest incarnation, locked.
+pub(super) async fn incarnation(tx: &DatabaseTransaction, dialect: Dialect, node: NodeId) -> Result<i64, StoreError> {
     let select = format!("SELECT incarnation FROM nodes WHERE node = ?{}", dialect.lock_shared());
-    match number(tx, dialect, &select, vec![NODE.into()]).await? {
-        Some(newest) if newest == as_node.0 => Ok(()),
-        _ => Err(StoreError::Fenced),
-    }
+    number(tx, dialect, &select, vec![node.0.into()]).await?.ok_or(StoreError::Fenced)
 }
 
 async fn number(
@@ -32,24 +33,18 @@ async fn number(
     row.map(|row| row.try_get_by_index(0)).transpose().map_err(errors::failed)
 }
 
-pub(super) async fn raise_incarnation(server: &Server, from: Option<Incarnation>) -> Result<Incarnation, StoreError> {
+pub(super) async fn raise(server: &Server, from: Incarnation, to: Incarnation) -> Result<(), StoreError> {
     let dialect = server.dialect;
     let tx = server.begin().await?;
     let done = async {
-        let row = match dialect {
-            Dialect::Postgres => "INSERT INTO nodes (node, incarnation) VALUES (?, 0) ON CONFLICT DO NOTHING",
-            Dialect::MySql => "INSERT INTO nodes (node, incarnation) VALUES (?, 0) ON DUPLICATE KEY UPDATE node = node",
-        };
-        tx.execute_raw(dialect.one(row, vec![NODE.into()])).await.map_err(errors::failed)?;
+        let node = || Value::from(from.node.0);
         let select = "SELECT incarnation FROM nodes WHERE node = ? FOR UPDATE";
-        let newest = number(&tx, dialect, select, vec![NODE.into()]).await?.unwrap_or_default();
-        if from.is_some_and(|from| from.0 != newest) {
+        let newest = number(&tx, dialect, select, vec![node()]).await?;
+        if newest != Some(from.number) && newest != Some(to.number) {
             return Err(StoreError::Fenced);
         }
-        let raise = "UPDATE nodes SET incarnation = ? WHERE node = ?";
-        let values = vec![(newest + 1).into(), NODE.into()];
-        tx.execute_raw(dialect.one(raise, values)).await.map_err(errors::failed)?;
-        Ok(Incarnation(newest + 1))
+        let raise = dialect.one("UPDATE nodes SET incarnation = ? WHERE node = ?", vec![to.number.into(), node()]);
+        tx.execute_raw(raise).await.map(drop).map_err(errors::failed)
     };
     let done = done.await;
     end(tx, done).await

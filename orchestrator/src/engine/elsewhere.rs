@@ -1,0 +1,188 @@
+//! Sagas that another node owns: what reaches this one for them goes into their inbox, and the answer comes back through the database.
+
+use super::{
+    EngineError, Shared,
+    active::{has_reached, unfold},
+    message::{Coming, Incoming, Message, Note, Reply, Snapshot, Until},
+    worker::Worker,
+    writing::UNSURE,
+};
+use crate::store::{Cluster, InboxItem, StoreError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tercet_core::{Millis, Operated, SagaId, Signalled, What};
+use tokio::sync::oneshot;
+
+/// Between two looks at whether answers are there.
+const ANSWERS_EVERY: Duration = Duration::from_millis(50);
+
+/// How long a caller waits for the owner's answer.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// An answer this old has nobody who waits for it.
+const STALE: Duration = Duration::from_secs(600);
+
+/// Between two looks at a saga that somebody waits for here and another node works on, at first and at most.
+const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+type Answered = Result<(), EngineError>;
+
+/// What this node has asked others and waits for, by its ticket.
+#[derive(Debug, Default)]
+pub(super) struct Asked(Mutex<BTreeMap<i64, (Millis, oneshot::Sender<Answered>)>>);
+
+impl Asked {
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<i64, (Millis, oneshot::Sender<Answered>)>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Worker {
+    /// What came for a saga that another node owns.
+    pub(super) fn elsewhere(&mut self, saga: SagaId, message: Message) {
+        match message {
+            // Its owner reads it, too.
+            Message::Event(Incoming { inbox: Some(id), .. }) => self.shared.taken(&[id]),
+            Message::Event(Incoming { what, reply: Some(reply), .. }) => match note_of(what) {
+                Some(note) => self.shared.env.spawn(Box::pin(ask(self.shared.clone(), saga, note, reply))),
+                None => drop(reply.send(Err(EngineError::Unavailable(UNSURE.to_owned())))),
+            },
+            Message::Watch(_, Until::Now, reply) => {
+                drop(reply.send(Err(EngineError::Unavailable(UNSURE.to_owned()))));
+            }
+            Message::Watch(saga, until, reply) => {
+                self.shared.env.spawn(Box::pin(watch(self.shared.clone(), saga, until, reply)));
+            }
+            // Timers, answers to calls: the owner has them, or asks again.
+            _ => {}
+        }
+    }
+}
+
+fn note_of(what: Coming) -> Option<Note> {
+    match what {
+        Coming::Answer { step, phase, answer } => Some(Note::Answer { step, phase, answer }),
+        Coming::Event(What::Signalled(Signalled { id, name, payload, from })) => {
+            Some(Note::Signal { id, name, payload, from })
+        }
+        Coming::Event(What::CancelRequested { by, reason }) => Some(Note::Cancel { by, reason }),
+        Coming::Event(What::Operated(Operated { step, action, by, reason })) => {
+            Some(Note::Operate { step, action, by, reason })
+        }
+        Coming::Event(_) | Coming::Due(_) => None,
+    }
+}
+
+/// Puts it into the saga's inbox and waits for what its owner says.
+async fn ask(shared: Arc<Shared>, saga: SagaId, note: Note, reply: Reply<Snapshot>) {
+    let answered = match put(&shared, saga, note).await {
+        Ok(answer) => answer.await.unwrap_or_else(|_| Err(EngineError::Unavailable(UNSURE.to_owned()))),
+        Err(error) => Err(error.into()),
+    };
+    let snapshot = match answered {
+        Ok(()) => read(&shared, saga).await.and_then(|snapshot| snapshot.ok_or(EngineError::UnknownSaga { saga })),
+        Err(error) => Err(error),
+    };
+    drop(reply.send(snapshot));
+}
+
+async fn put(shared: &Arc<Shared>, saga: SagaId, note: Note) -> Result<oneshot::Receiver<Answered>, StoreError> {
+    let ticket = shared.env.random() as i64;
+    let (answered, answer) = oneshot::channel();
+    let until = shared.env.now().plus(ANSWER_MAX);
+    let is_first = shared.asked.with(|asked| {
+        let is_first = asked.is_empty();
+        asked.insert(ticket, (until, answered));
+        is_first
+    });
+    if is_first {
+        shared.env.spawn(Box::pin(answers(shared.clone())));
+    }
+    let message = Note::Asked { ticket, note: Box::new(note) }.to_bytes();
+    let put = shared.store.deliver(vec![InboxItem { saga, at: shared.env.now(), message }]).await;
+    if let Err(error) = put {
+        shared.asked.with(|asked| asked.remove(&ticket));
+        return Err(error);
+    }
+    // Perhaps it is this node's by now.
+    shared.poke_inbox();
+    Ok(answer)
+}
+
+/// Hands out answers while anybody waits for one: one query for all of them.
+async fn answers(shared: Arc<Shared>) {
+    let Some(cluster) = shared.store.cluster() else { return };
+    loop {
+        shared.env.sleep_until(shared.env.now().plus(ANSWERS_EVERY)).await;
+        let now = shared.env.now();
+        let tickets: Vec<i64> = shared.asked.with(|asked| {
+            asked.retain(|_, (until, reply)| *until > now && !reply.is_closed());
+            asked.keys().copied().collect()
+        });
+        if tickets.is_empty() {
+            return;
+        }
+        let older = Millis(now.0.saturating_sub(STALE.as_millis() as i64));
+        for (ticket, answer) in cluster.answers(tickets, older).await.unwrap_or_default() {
+            let answer = serde_json::from_slice(&answer).unwrap_or_else(|error| {
+                Err(EngineError::Bug(format!("another node's answer cannot be read: {error}")))
+            });
+            if let Some((_, reply)) = shared.asked.with(|asked| asked.remove(&ticket)) {
+                drop(reply.send(answer));
+            }
+        }
+    }
+}
+
+/// A reply that goes back to the node that asked, once this one knows what to say.
+pub(super) fn answer_by(shared: &Arc<Shared>, ticket: i64) -> Reply<Snapshot> {
+    let (reply, answer) = oneshot::channel::<Result<Snapshot, EngineError>>();
+    let shared = shared.clone();
+    shared.clone().env.spawn(Box::pin(async move {
+        // Without a word from the worker nobody knows: the other node says so by itself.
+        let Ok(answer) = answer.await else { return };
+        let Some(cluster) = shared.store.cluster() else { return };
+        if let Err(error) = say(&shared, cluster, ticket, &answer.map(drop)).await {
+            tracing::warn!(%error, "failed to answer another node");
+        }
+    }));
+    reply
+}
+
+async fn say(shared: &Shared, cluster: &dyn Cluster, ticket: i64, answer: &Answered) -> Result<(), StoreError> {
+    let bytes = serde_json::to_vec(answer).or_else(|_| {
+        let said = answer.as_ref().err().map_or_else(String::new, ToString::to_string);
+        serde_json::to_vec(&Answered::Err(EngineError::Bug(said)))
+    });
+    cluster.answer(ticket, shared.env.now(), bytes.unwrap_or_default()).await
+}
+
+async fn read(shared: &Shared, saga: SagaId) -> Result<Option<Snapshot>, EngineError> {
+    let journal = shared.store.journals(vec![saga]).await?.pop().unwrap_or_default();
+    if journal.is_empty() {
+        return Ok(None);
+    }
+    let state = unfold(&journal).map_err(|why| EngineError::Quarantined { saga, why })?;
+    Ok(Some(Snapshot { state: Arc::new(state) }))
+}
+
+/// Looks at the saga's journal until it has come so far, or nobody waits any more.
+async fn watch(shared: Arc<Shared>, saga: SagaId, until: Until, reply: Reply<Snapshot>) {
+    let (mut pause, longest) = LOOK;
+    while !reply.is_closed() && !shared.is_stopped() {
+        let answer = match read(&shared, saga).await {
+            Ok(Some(snapshot)) if has_reached(&snapshot.state, &until) => Ok(snapshot),
+            Ok(None) => Err(EngineError::UnknownSaga { saga }),
+            Err(error) if !matches!(error, EngineError::Unavailable(_)) => Err(error),
+            _ => {
+                shared.env.sleep_until(shared.env.now().plus(pause)).await;
+                pause = (pause * 2).min(longest);
+                continue;
+            }
+        };
+        return drop(reply.send(answer));
+    }
+}

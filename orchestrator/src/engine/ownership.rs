@@ -1,0 +1,284 @@
+//! Owning shards together with other nodes: leases renewed, the dead taken over, shards claimed and given, one's own handed over at the
+//! end. One standing loop; what it does follows from how things stand (`spread`), and the worker obeys.
+
+use super::{
+    Shared,
+    clockwork::{recovery, timers_of_gained},
+    message::Message,
+    spread::{self, Plan},
+};
+use crate::store::{Cluster, Incarnation, NodeId, NodeInfo, Shards, StoreError, View};
+use std::{sync::Arc, time::Duration};
+use tercet_core::Millis;
+use tokio::sync::oneshot;
+
+/// How often a node asks whether anything has changed about who owns what.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long an engine that begins waits for its first shards before it says that it runs.
+const FIRST_MAX: Duration = Duration::from_secs(2);
+
+/// How long a node that goes waits for its last batches.
+const LAST_MAX: Duration = Duration::from_secs(5);
+
+/// What it was doing about ownership.
+pub(super) struct Ownership {
+    shared: Arc<Shared>,
+    node: NodeId,
+    /// Since when its lease was renewed without a gap.
+    steady: Option<Millis>,
+    renewed: Millis,
+    version: Option<i64>,
+    /// What the worker owns.
+    owned: Shards,
+    /// What the worker is letting go of, and for whom.
+    letting_go: Option<(oneshot::Receiver<()>, Vec<(NodeId, Shards)>)>,
+}
+
+/// A number for a node that no other has.
+pub(super) fn new_node(shared: &Shared) -> NodeId {
+    NodeId(shared.env.random() as i64)
+}
+
+/// Joins as a new node.
+pub(super) async fn join(shared: &Shared, node: NodeId) -> Result<Incarnation, StoreError> {
+    let first = Incarnation::first(node);
+    let definitions = shared.registry.iter().map(|graph| (graph.name().clone(), graph.version())).collect();
+    let info = NodeInfo { label: shared.settings.label.clone(), definitions };
+    shared.store.join(first, info, shared.settings.lease).await.map(|()| first)
+}
+
+/// A process that has its store to itself owns all from the start.
+pub(super) fn own_all(shared: &Arc<Shared>) {
+    gain(shared, Shards::ALL);
+}
+
+fn gain(shared: &Arc<Shared>, gained: Shards) {
+    shared.send(Message::Gained(gained));
+    shared.owned.send_modify(|owned| *owned = owned.with(&gained));
+    shared.env.spawn(Box::pin(timers_of_gained(shared.clone(), gained)));
+    shared.env.spawn(Box::pin(recovery(shared.clone(), gained)));
+    shared.poke_inbox();
+}
+
+/// Waits until the engine owns anything, for a little while.
+pub(super) async fn first_shards(shared: &Shared) {
+    let mut owned = shared.owned.subscribe();
+    let enough = shared.env.sleep_until(shared.env.now().plus(FIRST_MAX));
+    tokio::select! {
+        biased;
+        _ = owned.wait_for(|owned| !owned.is_empty()) => {}
+        () = enough => {}
+    }
+}
+
+impl Ownership {
+    pub(super) fn new(shared: Arc<Shared>, node: NodeId) -> Self {
+        let renewed = shared.env.now();
+        Self { shared, node, steady: None, renewed, version: None, owned: Shards::NONE, letting_go: None }
+    }
+
+    /// Runs until the engine has stopped, or goes.
+    pub(super) async fn run(mut self) {
+        let shared = self.shared.clone();
+        while let Some(cluster) = shared.store.cluster().filter(|_| !shared.is_stopped()) {
+            match self.look(cluster).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(StoreError::Fenced) => {
+                    self.fenced().await;
+                    continue;
+                }
+                Err(error) => {
+                    self.steady = None;
+                    shared.cannot_read(&error.to_string());
+                }
+            }
+            if self.wait(cluster).await {
+                return self.go(cluster).await;
+            }
+        }
+        if let Some(cluster) = shared.store.cluster() {
+            self.go(cluster).await;
+        }
+    }
+
+    /// Renews the lease, and does what there is to do. True: look again at once.
+    async fn look(&mut self, cluster: &dyn Cluster) -> Result<bool, StoreError> {
+        if self.shared.is_fenced(self.node) {
+            return Err(StoreError::Fenced);
+        }
+        let begun = self.shared.env.now();
+        if begun.since(self.renewed) > self.shared.settings.lease {
+            self.steady = None;
+        }
+        self.version = Some(cluster.version().await?);
+        let view = cluster.renew(self.node, self.shared.settings.lease).await?;
+        self.shared.sampled(view.now);
+        self.shared.can_read();
+        self.renewed = self.shared.env.now();
+        let steady = *self.steady.get_or_insert(begun);
+        self.follow(&view)?;
+        let judges = self.renewed.since(steady) >= self.shared.settings.lease;
+        let Plan { dead, claim, give } = spread::plan(&view, self.node, judges);
+        let mut changed = false;
+        for node in dead {
+            if cluster.take_over(node).await? {
+                tracing::warn!(%node, "took over a node whose lease has run out");
+                self.shared.meters.taken_over();
+                changed = true;
+            }
+        }
+        if !claim.is_empty() {
+            cluster.claim(self.node, claim).await?;
+            changed = true;
+        }
+        if !give.is_empty() && self.letting_go.is_none() {
+            self.let_go(give);
+        }
+        Ok(changed)
+    }
+
+    /// What the database says is so, the worker is told.
+    fn follow(&mut self, view: &View) -> Result<(), StoreError> {
+        let own = view.owned_by(self.node);
+        let leaving = self.letting_go.as_ref().map_or(Shards::NONE, |(_, give)| all_of(give));
+        let gained = own.without(&self.owned).without(&leaving);
+        if !self.owned.without(&own).is_empty() {
+            // Nobody takes a shard from a node that was not taken over.
+            return Err(StoreError::Fenced);
+        }
+        if !gained.is_empty() {
+            tracing::info!(shards = gained.len(), of = own.len(), "gained shards");
+            self.owned = self.owned.with(&gained);
+            gain(&self.shared, gained);
+        }
+        Ok(())
+    }
+
+    fn let_go(&mut self, give: Vec<(NodeId, Shards)>) {
+        let (done, let_go) = oneshot::channel();
+        let shards = all_of(&give);
+        self.owned = self.owned.without(&shards);
+        self.shared.owned.send_modify(|owned| *owned = owned.without(&shards));
+        self.shared.send(Message::LetGo(shards, done));
+        self.letting_go = Some((let_go, give));
+    }
+
+    /// Until there is something to look at. True: the engine goes.
+    async fn wait(&mut self, cluster: &dyn Cluster) -> bool {
+        let shared = self.shared.clone();
+        loop {
+            let now = shared.env.now();
+            let next = self.renewed.plus(shared.settings.lease / 3);
+            if now >= next {
+                return false;
+            }
+            let tick = shared.env.sleep_until(now.plus(LOOK_EVERY).min(next));
+            tokio::select! {
+                biased;
+                () = shared.going.notified() => return true,
+                () = shared.fenced.notified() => return false,
+                given = let_go(&mut self.letting_go) => {
+                    self.give(cluster, given).await;
+                    return false;
+                }
+                () = tick => {}
+            }
+            // What fails here fails again where it is handled.
+            if cluster.version().await.ok().is_none_or(|version| Some(version) != self.version) {
+                return false;
+            }
+        }
+    }
+
+    /// The last batch about these shards is written: they are the others'.
+    async fn give(&mut self, cluster: &dyn Cluster, given: Option<Vec<(NodeId, Shards)>>) {
+        let Some(give) = given else { return };
+        let shards = all_of(&give);
+        match cluster.give(self.node, give).await {
+            Ok(()) => tracing::info!(shards = shards.len(), "gave shards away"),
+            // Whoever owns them now, the database says at the next look; so long nobody works on them.
+            Err(error) => tracing::warn!(%error, shards = shards.len(), "failed to give shards away"),
+        }
+    }
+
+    /// Another node has taken over: everything is forgotten, and this process joins as a new node.
+    async fn fenced(&mut self) {
+        let shared = self.shared.clone();
+        tracing::warn!(node = %self.node, "this node was taken over: it forgets what it had, and joins again");
+        shared.send(Message::Fenced(self.node));
+        if let Some(cluster) = shared.store.cluster() {
+            // Where it was fenced some other way than by a take-over, what it owned is nobody's from now on.
+            drop(cluster.leave(self.node).await);
+        }
+        shared.owned.send_replace(Shards::NONE);
+        (self.owned, self.letting_go, self.steady) = (Shards::NONE, None, None);
+        let node = new_node(&shared);
+        while !shared.is_stopped() {
+            match join(&shared, node).await {
+                Ok(incarnation) => {
+                    self.node = node;
+                    self.renewed = shared.env.now();
+                    return shared.send(Message::Joined(incarnation));
+                }
+                Err(error) => {
+                    shared.cannot_read(&error.to_string());
+                    shared.env.sleep_until(shared.env.now().plus(Duration::from_millis(500))).await;
+                }
+            }
+        }
+    }
+
+    /// Hands over what it has to those who stay, if anybody does; then the worker stops, and the node is gone.
+    async fn go(&mut self, cluster: &dyn Cluster) {
+        if let Err(error) = self.hand_over(cluster).await {
+            tracing::warn!(%error, "failed to hand over: the others take over when the lease has run out");
+        }
+        self.shared.stop_worker().await;
+        if let Err(error) = cluster.leave(self.node).await {
+            tracing::warn!(%error, "failed to leave: the lease runs out by itself");
+        }
+        self.shared.gone.send_replace(true);
+    }
+
+    async fn hand_over(&mut self, cluster: &dyn Cluster) -> Result<(), StoreError> {
+        let view = cluster.renew(self.node, self.shared.settings.lease).await?;
+        let shares = spread::legacy(&view, self.node);
+        if shares.is_empty() {
+            return Ok(());
+        }
+        if let Some((let_go, _)) = self.letting_go.take() {
+            let _ = self.in_time(let_go).await;
+        }
+        self.let_go(shares);
+        let Some((let_go, shares)) = self.letting_go.take() else { return Ok(()) };
+        if self.in_time(let_go).await {
+            cluster.give(self.node, shares).await?;
+        }
+        Ok(())
+    }
+
+    async fn in_time(&self, let_go: oneshot::Receiver<()>) -> bool {
+        let enough = self.shared.env.sleep_until(self.shared.env.now().plus(LAST_MAX));
+        tokio::select! {
+            biased;
+            done = let_go => done.is_ok(),
+            () = enough => false,
+        }
+    }
+}
+
+fn all_of(give: &[(NodeId, Shards)]) -> Shards {
+    give.iter().fold(Shards::NONE, |all, (_, shards)| all.with(shards))
+}
+
+/// What was let go of, once it is; never, when there is nothing.
+async fn let_go(
+    letting_go: &mut Option<(oneshot::Receiver<()>, Vec<(NodeId, Shards)>)>,
+) -> Option<Vec<(NodeId, Shards)>> {
+    let Some((done, _)) = letting_go else { return std::future::pending().await };
+    let done = done.await;
+    let (_, give) = letting_go.take()?;
+    done.ok().map(|()| give)
+}

@@ -1,0 +1,98 @@
+//! What the worker does when shards come and go: gained, let go of, lost with everything.
+
+use super::{
+    active::Active,
+    draft::{Draft, Starting},
+    message::Message,
+    worker::{Agenda, Worker},
+};
+use crate::store::{Incarnation, NodeId, Shards};
+use tercet_core::SagaId;
+use tokio::sync::oneshot;
+
+impl Draft {
+    /// Something in it is about one of these shards.
+    fn touches(&self, shards: &Shards) -> bool {
+        let starts = self.starts.iter().map(Starting::owner);
+        self.changes.keys().copied().chain(starts).any(|saga| shards.have(saga))
+    }
+}
+
+impl Worker {
+    /// These shards are this node's. What is in them is read as it is needed, and as recovery walks through them.
+    pub(super) fn gained(&mut self, shards: Shards) {
+        self.owned = self.owned.with(&shards);
+    }
+
+    /// Begins nothing more in these shards, and says so when the last batch about them is written.
+    pub(super) fn let_go_of(&mut self, shards: Shards, done: oneshot::Sender<()>) {
+        self.owned = self.owned.without(&shards);
+        self.leaving.push((shards, done));
+        self.let_go();
+    }
+
+    /// Forgets shards that this node lets go of, where no batch about them is under way any more.
+    pub(super) fn let_go(&mut self) {
+        for (shards, done) in std::mem::take(&mut self.leaving) {
+            let is_being_written =
+                self.first.iter().chain(&self.writing).chain([&self.next]).any(|draft| draft.touches(&shards));
+            if is_being_written {
+                self.leaving.push((shards, done));
+                continue;
+            }
+            self.drop_all_of(&shards);
+            let _ = done.send(());
+        }
+    }
+
+    /// Everything in memory about these shards. Who waits for a saga of them goes on waiting.
+    fn drop_all_of(&mut self, shards: &Shards) {
+        let gone: Vec<(SagaId, Active)> = self.sagas.extract_if(.., |saga, _| shards.have(*saga)).collect();
+        for hand in gone.iter().flat_map(|(_, active)| active.hands.values()) {
+            self.agenda.remove(&hand.next);
+        }
+        let timers: Vec<_> = self.scheduled.extract_if(.., |(saga, _), _| shards.have(*saga)).collect();
+        for (_, planned) in timers {
+            self.agenda.remove(&planned);
+        }
+        self.quarantined.retain(|saga, _| !shards.have(*saga));
+        self.shared.release_inbox();
+        let loading: Vec<_> = self.loading.extract_if(.., |saga, _| shards.have(*saga)).collect();
+        self.to_load.retain(|saga| !shards.have(*saga));
+        for (saga, messages) in loading {
+            messages.into_iter().for_each(|message| self.elsewhere(saga, message));
+        }
+        let watchers: Vec<_> = self.watchers.extract_if(.., |saga, _| shards.have(*saga)).collect();
+        for (saga, waiting) in watchers {
+            for (until, reply) in waiting {
+                self.elsewhere(saga, Message::Watch(saga, until, reply));
+            }
+        }
+    }
+
+    /// Another node has taken over: what is in memory, decided or being written, is worth nothing any more.
+    pub(super) fn lost(&mut self, node: NodeId) {
+        if self.incarnation.node != node {
+            return;
+        }
+        self.paused = true;
+        self.owned = Shards::NONE;
+        // Callers whose replies go with it are told that nobody knows.
+        (self.next, self.writing) = (Draft::default(), None);
+        self.first.clear();
+        self.leaving.clear();
+        self.drop_all_of(&Shards::ALL);
+        self.agenda.retain(|_, agenda| matches!(agenda, Agenda::Stop | Agenda::Gates));
+        self.due.clear();
+        self.batch += 1;
+        self.raising = None;
+    }
+
+    /// The process is a node again.
+    pub(super) fn joined(&mut self, incarnation: Incarnation) {
+        self.incarnation = incarnation;
+        self.paused = false;
+        self.failures = 0;
+        self.shared.can_write();
+    }
+}

@@ -1,0 +1,164 @@
+//! Several nodes on one store in memory, on a clock that is its own.
+
+use super::{Contents, MemoryStore};
+use crate::store::{Cluster, Incarnation, Member, NodeId, NodeInfo, Shards, StoreError, Stored, View};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tercet_core::{Millis, SHARDS, ShardId};
+
+/// A clock as a database has one.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// Who is there, and who owns what.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    numbers: BTreeMap<NodeId, i64>,
+    leases: BTreeMap<NodeId, (Millis, NodeInfo)>,
+    owners: BTreeMap<ShardId, NodeId>,
+    version: i64,
+    answers: BTreeMap<i64, (Millis, Vec<u8>)>,
+}
+
+impl Nodes {
+    pub(super) fn fence(&self, as_node: Incarnation) -> Result<(), StoreError> {
+        if self.numbers.get(&as_node.node) == Some(&as_node.number) { Ok(()) } else { Err(StoreError::Fenced) }
+    }
+
+    fn is_here(&self, node: NodeId) -> Result<(), StoreError> {
+        if self.numbers.contains_key(&node) { Ok(()) } else { Err(StoreError::Fenced) }
+    }
+
+    /// `until`: the end of its lease, where there are leases; where there are none, the others are gone.
+    pub(super) fn join(&mut self, first: Incarnation, info: NodeInfo, until: Option<Millis>) {
+        self.version += 1;
+        match until {
+            Some(until) => drop(self.leases.insert(first.node, (until, info))),
+            None => self.numbers.clear(),
+        }
+        self.numbers.insert(first.node, first.number);
+    }
+
+    pub(super) fn raise(&mut self, from: Incarnation, to: Incarnation) -> Result<(), StoreError> {
+        match self.numbers.get_mut(&from.node) {
+            Some(number) if *number == from.number || *number == to.number => {
+                *number = to.number;
+                Ok(())
+            }
+            _ => Err(StoreError::Fenced),
+        }
+    }
+
+    fn end(&mut self, node: NodeId) {
+        self.version += 1;
+        self.numbers.remove(&node);
+        self.leases.remove(&node);
+    }
+
+    fn view(&self, now: Millis) -> View {
+        let member =
+            |(&node, (until, info)): (&NodeId, &(Millis, NodeInfo))| Member { node, info: info.clone(), until: *until };
+        let owner = |shard: ShardId| self.owners.get(&shard).copied();
+        View {
+            now,
+            members: self.leases.iter().map(member).collect(),
+            owners: (0..SHARDS).filter_map(ShardId::new).map(owner).collect(),
+        }
+    }
+
+    fn claim(&mut self, node: NodeId, shards: Shards) -> Result<(), StoreError> {
+        self.is_here(node)?;
+        self.version += 1;
+        for shard in shards.iter() {
+            let owner = self.owners.get(&shard);
+            if owner.is_none_or(|owner| !self.numbers.contains_key(owner)) {
+                self.owners.insert(shard, node);
+            }
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, node: NodeId, shares: Vec<(NodeId, Shards)>) -> Result<(), StoreError> {
+        self.is_here(node)?;
+        self.version += 1;
+        for (to, shards) in shares {
+            for shard in shards.iter() {
+                if let Some(owner) = self.owners.get_mut(&shard).filter(|owner| **owner == node) {
+                    *owner = to;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl MemoryStore {
+    /// An empty store that several nodes share, whose time is `clock`'s.
+    #[must_use]
+    pub fn shared(clock: Clock) -> Self {
+        Self { clock: Some(clock), ..Self::default() }
+    }
+
+    pub(super) fn now(&self) -> Option<Millis> {
+        self.clock.as_ref().map(|clock| clock())
+    }
+
+    fn change<'a, T: Send + 'a>(
+        &'a self, change: impl FnOnce(&mut Nodes, Millis) -> Result<T, StoreError> + Send + 'a,
+    ) -> Stored<'a, T> {
+        self.ask(move |all: &mut Contents| change(&mut all.nodes, self.now().unwrap_or_default()))
+    }
+}
+
+impl Cluster for MemoryStore {
+    fn renew(&self, node: NodeId, lease: Duration) -> Stored<'_, View> {
+        self.change(move |nodes, now| {
+            let held = nodes.leases.get_mut(&node).ok_or(StoreError::Fenced)?;
+            held.0 = now.plus(lease);
+            Ok(nodes.view(now))
+        })
+    }
+
+    fn version(&self) -> Stored<'_, i64> {
+        self.change(|nodes, _| Ok(nodes.version))
+    }
+
+    fn claim(&self, node: NodeId, shards: Shards) -> Stored<'_, ()> {
+        self.change(move |nodes, _| nodes.claim(node, shards))
+    }
+
+    fn give(&self, node: NodeId, shares: Vec<(NodeId, Shards)>) -> Stored<'_, ()> {
+        self.change(move |nodes, _| nodes.give(node, shares))
+    }
+
+    fn take_over(&self, dead: NodeId) -> Stored<'_, bool> {
+        self.change(move |nodes, now| {
+            let is_dead = nodes.leases.get(&dead).is_some_and(|(until, _)| *until <= now);
+            if is_dead {
+                nodes.end(dead);
+            }
+            Ok(is_dead)
+        })
+    }
+
+    fn leave(&self, node: NodeId) -> Stored<'_, ()> {
+        self.change(move |nodes, _| {
+            nodes.end(node);
+            Ok(())
+        })
+    }
+
+    fn answer(&self, ticket: i64, at: Millis, answer: Vec<u8>) -> Stored<'_, ()> {
+        self.change(move |nodes, _| {
+            nodes.answers.insert(ticket, (at, answer));
+            Ok(())
+        })
+    }
+
+    fn answers(&self, tickets: Vec<i64>, older: Millis) -> Stored<'_, Vec<(i64, Vec<u8>)>> {
+        self.change(move |nodes, _| {
+            let found = tickets.into_iter().filter_map(|ticket| Some((ticket, nodes.answers.remove(&ticket)?.1)));
+            let found = found.collect();
+            nodes.answers.retain(|_, (at, _)| *at >= older);
+            Ok(found)
+        })
+    }
+}

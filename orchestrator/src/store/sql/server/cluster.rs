@@ -1,0 +1,193 @@
+//! Several nodes on one database. Every change of who owns what begins by raising the version, whose row it holds locked: such changes go
+//! one after the other. Leases and batches touch other rows.
+
+use super::{Server, dialect::Dialect, end, errors, write};
+use crate::store::{Incarnation, Member, NodeId, NodeInfo, Shards, StoreError, View};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Value};
+use std::time::Duration;
+use tercet_core::{Millis, SHARDS};
+
+/// The database's clock in milliseconds, as it goes on within a transaction.
+fn clock(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        Dialect::MySql => "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)",
+    }
+}
+
+async fn run(tx: &DatabaseTransaction, dialect: Dialect, sql: &str, values: Vec<Value>) -> Result<u64, StoreError> {
+    let done = tx.execute_raw(dialect.one(sql, values)).await.map_err(errors::failed)?;
+    Ok(done.rows_affected())
+}
+
+async fn bump(tx: &DatabaseTransaction, dialect: Dialect) -> Result<(), StoreError> {
+    run(tx, dialect, "UPDATE ownership SET version = version + 1 WHERE one = 1", Vec::new()).await.map(drop)
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) async fn join(
+    server: &Server, first: Incarnation, info: NodeInfo, lease: Duration,
+) -> Result<(), StoreError> {
+    let dialect = server.dialect;
+    let definitions = serde_json::to_string(&info.definitions).unwrap_or_default();
+    let tx = server.begin().await?;
+    let done = async {
+        bump(&tx, dialect).await?;
+        // Again, when the answer was lost: the same row.
+        for sql in ["DELETE FROM nodes WHERE node = ?", "DELETE FROM leases WHERE node = ?"] {
+            run(&tx, dialect, sql, vec![first.node.0.into()]).await?;
+        }
+        let row = "INSERT INTO nodes (node, incarnation) VALUES (?, ?)";
+        run(&tx, dialect, row, vec![first.node.0.into(), first.number.into()]).await?;
+        let row =
+            format!("INSERT INTO leases (node, expires, label, definitions) VALUES (?, {} + ?, ?, ?)", clock(dialect));
+        let values = vec![first.node.0.into(), millis(lease).into(), info.label.into(), definitions.into()];
+        run(&tx, dialect, &row, values).await.map(drop)
+    };
+    let done = done.await;
+    end(tx, done).await
+}
+
+/// Ends without a transaction of its own: one statement prolongs, the others read.
+pub(super) async fn renew(server: &Server, node: NodeId, lease: Duration) -> Result<View, StoreError> {
+    let dialect = server.dialect;
+    let prolong = format!("UPDATE leases SET expires = {} + ? WHERE node = ?", clock(dialect));
+    let prolong = dialect.one(&prolong, vec![millis(lease).into(), node.0.into()]);
+    server.pool.execute_raw(prolong).await.map_err(errors::failed)?;
+    let select = format!("SELECT {}, node, expires, label, definitions FROM leases ORDER BY node", clock(dialect));
+    let rows = server.pool.query_all_raw(dialect.one(&select, Vec::new())).await.map_err(errors::failed)?;
+    let members: Vec<(Millis, Member)> = rows.iter().map(member).collect::<Result<_, _>>()?;
+    let own = members.iter().find(|(_, member)| member.node == node);
+    let now = own.map(|(now, _)| *now).ok_or(StoreError::Fenced)?;
+    let select = dialect.one("SELECT shard, node FROM shards", Vec::new());
+    let mut owners = vec![None; usize::from(SHARDS)];
+    for row in server.pool.query_all_raw(select).await.map_err(errors::failed)? {
+        let (shard, owner): (i16, Option<i64>) = row.try_get_many_by_index().map_err(errors::failed)?;
+        if let Some(place) = owners.get_mut(shard as usize) {
+            *place = owner.map(NodeId);
+        }
+    }
+    Ok(View { now, members: members.into_iter().map(|(_, member)| member).collect(), owners })
+}
+
+fn member(row: &QueryResult) -> Result<(Millis, Member), StoreError> {
+    let (now, node, until, label, definitions): (i64, i64, i64, String, String) =
+        row.try_get_many_by_index().map_err(errors::failed)?;
+    // Of a newer program, perhaps: then it is not known what it can run.
+    let definitions = serde_json::from_str(&definitions).unwrap_or_default();
+    let info = NodeInfo { label, definitions };
+    Ok((Millis(now), Member { node: NodeId(node), info, until: Millis(until) }))
+}
+
+pub(super) async fn version(server: &Server) -> Result<i64, StoreError> {
+    let select = server.dialect.one("SELECT version FROM ownership", Vec::new());
+    let row = server.pool.query_one_raw(select).await.map_err(errors::failed)?;
+    let row = row.ok_or_else(|| StoreError::Corrupt("the version of who owns what is not there".to_owned()))?;
+    row.try_get_by_index(0).map_err(errors::failed)
+}
+
+/// A change of who owns what, by a node that is not taken over.
+async fn changed(
+    server: &Server, node: NodeId, change: impl AsyncFnOnce(&DatabaseTransaction) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let tx = server.begin().await?;
+    let done = async {
+        bump(&tx, server.dialect).await?;
+        write::incarnation(&tx, server.dialect, node).await?;
+        change(&tx).await
+    };
+    let done = done.await;
+    end(tx, done).await
+}
+
+/// `WHERE shard IN (…)`: numbers of our own, written out.
+fn listed(shards: &Shards) -> String {
+    shards.iter().map(|shard| shard.get().to_string()).collect::<Vec<_>>().join(",")
+}
+
+pub(super) async fn claim(server: &Server, node: NodeId, shards: Shards) -> Result<(), StoreError> {
+    changed(server, node, async |tx| {
+        let claim = format!(
+            "UPDATE shards SET node = ? WHERE shard IN ({}) AND (node IS NULL OR node NOT IN (SELECT node FROM nodes))",
+            listed(&shards)
+        );
+        run(tx, server.dialect, &claim, vec![node.0.into()]).await.map(drop)
+    })
+    .await
+}
+
+pub(super) async fn give(server: &Server, node: NodeId, shares: Vec<(NodeId, Shards)>) -> Result<(), StoreError> {
+    changed(server, node, async |tx| {
+        for (to, shards) in &shares {
+            let give = format!("UPDATE shards SET node = ? WHERE node = ? AND shard IN ({})", listed(shards));
+            run(tx, server.dialect, &give, vec![to.0.into(), node.0.into()]).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Deleting the node's row waits for its batch under way, or defeats it.
+pub(super) async fn take_over(server: &Server, dead: NodeId) -> Result<bool, StoreError> {
+    let dialect = server.dialect;
+    let tx = server.begin().await?;
+    let done = async {
+        bump(&tx, dialect).await?;
+        let expired = format!("DELETE FROM leases WHERE node = ? AND expires <= {}", clock(dialect));
+        let is_dead = run(&tx, dialect, &expired, vec![dead.0.into()]).await? == 1;
+        if is_dead {
+            run(&tx, dialect, "DELETE FROM nodes WHERE node = ?", vec![dead.0.into()]).await?;
+        }
+        Ok(is_dead)
+    };
+    let done = done.await;
+    end(tx, done).await
+}
+
+pub(super) async fn leave(server: &Server, node: NodeId) -> Result<(), StoreError> {
+    let dialect = server.dialect;
+    let tx = server.begin().await?;
+    let done = async {
+        bump(&tx, dialect).await?;
+        for sql in ["DELETE FROM nodes WHERE node = ?", "DELETE FROM leases WHERE node = ?"] {
+            run(&tx, dialect, sql, vec![node.0.into()]).await?;
+        }
+        Ok(())
+    };
+    let done = done.await;
+    end(tx, done).await
+}
+
+pub(super) async fn answer(server: &Server, ticket: i64, at: Millis, answer: Vec<u8>) -> Result<(), StoreError> {
+    let dialect = server.dialect;
+    let again = match dialect {
+        Dialect::Postgres => "ON CONFLICT DO NOTHING",
+        Dialect::MySql => "ON DUPLICATE KEY UPDATE ticket = ticket",
+    };
+    let insert = format!("INSERT INTO answers (ticket, at, answer) VALUES (?, ?, ?) {again}");
+    let insert = dialect.one(&insert, vec![ticket.into(), at.0.into(), answer.into()]);
+    server.pool.execute_raw(insert).await.map(drop).map_err(errors::failed)
+}
+
+pub(super) async fn answers(
+    server: &Server, tickets: Vec<i64>, older: Millis,
+) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+    let (dialect, mut found) = (server.dialect, Vec::new());
+    if !tickets.is_empty() {
+        let list = tickets.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+        let select = dialect.one(&format!("SELECT ticket, answer FROM answers WHERE ticket IN ({list})"), Vec::new());
+        for row in server.pool.query_all_raw(select).await.map_err(errors::failed)? {
+            found.push(row.try_get_many_by_index::<(i64, Vec<u8>)>().map_err(errors::failed)?);
+        }
+    }
+    if !found.is_empty() {
+        let list = found.iter().map(|(ticket, _)| ticket.to_string()).collect::<Vec<_>>().join(",");
+        let delete =
+            dialect.one(&format!("DELETE FROM answers WHERE ticket IN ({list}) OR at < ?"), vec![older.0.into()]);
+        server.pool.execute_raw(delete).await.map_err(errors::failed)?;
+    }
+    Ok(found)
+}
