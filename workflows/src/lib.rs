@@ -10,6 +10,7 @@
 
 pub mod bench;
 pub mod book_refunded;
+pub mod clock;
 pub mod create_order;
 pub mod demo;
 pub mod desk;

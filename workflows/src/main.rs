@@ -9,9 +9,10 @@ use tercet::{
 use tercet_shop::{
     Settings, Shop,
     channel::{Behaviour, Behaviours, Buyer, Charges, Charging},
+    clock::{Clock, SystemClock},
 };
 use tercet_workflows::{
-    bench, demo,
+    bench, clock, demo,
     events::OrderEvents,
     ingress::Courier,
     new, registry,
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     Tercet::new("tercet")
         .registry(registry())
         .settings(sweep::Settings::declared())
+        .settings([clock::declared()])
         .participants(shop)
         .demo(demo::demo)
         .command(bench::bench)
@@ -37,23 +39,26 @@ fn main() -> ExitCode {
 
 /// The shop, with a channel that does what it is asked; with `nats.url` it runs somewhere else, as `tercet-shop`.
 async fn shop(config: Config) -> Result<Hosted, Failure> {
+    let (env, clock): (Env, Arc<dyn Clock>) = match clock::of(&config.own) {
+        Some(hurried) => (hurried.clone(), hurried),
+        None => (Arc::new(Machine::new()), Arc::new(SystemClock)),
+    };
     if config.nats.is_some() {
-        return Ok(Hosted::default());
+        return Ok(Hosted::default().env(env));
     }
     let behaviours = Behaviours::always(Behaviour::Succeed);
     let charges = Charges::always(Charging::new(Buyer::Pays { after: PATIENCE }));
-    let settings = Settings { behaviours, charges, ..Settings::seeded(0, PATIENCE) };
+    let settings = Settings { behaviours, charges, clock, ..Settings::seeded(0, PATIENCE) };
     let shop = Arc::new(Shop::open(&config.participants(), settings).await?);
-    let env: Env = Arc::new(Machine::new());
     let sweeping = sweep::Settings::of(&config.own);
-    let (participants, clock) = (shop.participants(), env.clone());
+    let (participants, ticking) = (shop.participants(), env.clone());
     let (events, callbacks) = (OrderEvents(shop.clone()), shop.clone());
     let hosted = Hosted::new(participants).env(env).events(Arc::new(events));
     let hosted = hosted.routes(move |address| callbacks.callbacks(address).map_err(Failure::from));
     Ok(hosted.beside(move |engine, stop| async move {
-        let sweep = Sweep::new(shop.clone(), engine.clone(), clock.clone(), sweeping);
+        let sweep = Sweep::new(shop.clone(), engine.clone(), ticking.clone(), sweeping);
         tokio::select! {
-            () = Courier::new(shop, engine, clock).run() => {}
+            () = Courier::new(shop, engine, ticking).run() => {}
             () = sweep.run() => {}
             () = stop.cancelled() => {}
         }

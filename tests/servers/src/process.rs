@@ -4,7 +4,7 @@ use crate::ServerError;
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -73,6 +73,18 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How it ended, if it has: also by itself.
+    #[must_use]
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// The end of what it has said.
+    #[must_use]
+    pub fn said(&self) -> String {
+        tail(&self.log)
     }
 
     /// Sends it a signal by name: `STOP`, say.

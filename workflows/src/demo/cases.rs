@@ -16,22 +16,27 @@ use tercet_shop::{
 };
 
 /// A saga to start.
-pub(super) struct Request {
-    pub(super) definition: &'static str,
-    pub(super) key: String,
-    pub(super) input: Payload,
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What it runs.
+    pub definition: &'static str,
+    /// Its key.
+    pub key: String,
+    /// What it is given.
+    pub input: Payload,
 }
 
 /// Everything that a seed makes.
-pub(super) struct Cases {
+#[derive(Debug)]
+pub struct Cases {
     /// Sales of earlier days.
-    pub(super) sales: Vec<Sale>,
+    pub sales: Vec<Sale>,
     /// What is to be given back of them.
-    pub(super) requests: Vec<Request>,
+    pub requests: Vec<Request>,
     /// The day's buyers.
-    pub(super) stories: Vec<Story>,
+    pub stories: Vec<Story>,
     /// Money given back by hand that the third party refuses for good: it is nobody's to keep, so it must park.
-    pub(super) refused: Vec<RefundId>,
+    pub refused: Vec<RefundId>,
 }
 
 /// One saga in so many gives money back by hand.
@@ -39,7 +44,10 @@ const BY_HAND_ONE_IN: usize = 12;
 
 impl Cases {
     /// So many sagas, with those that they start themselves: about half are refunds, the others' are the day's buyers.
-    pub(super) fn draw(seed: u64, sagas: usize) -> Result<Self, DemoError> {
+    ///
+    /// # Errors
+    /// A bug of the drawing.
+    pub fn draw(seed: u64, sagas: usize) -> Result<Self, DemoError> {
         let (sales, requests) = (Vec::new(), Vec::new());
         let mut cases = Self { sales, requests, stories: Vec::new(), refused: Vec::new() };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -62,7 +70,10 @@ impl Cases {
 
     /// How the channel behaves to refunds: by seed, but for what it is told to refuse, and for payments that no order took. These it
     /// gives back sooner or later: a refusal would leave a payment's saga waiting for one that waits for a person.
-    pub(super) fn behaviours(&self, seed: u64, pace: Duration) -> Result<Behaviours, DemoError> {
+    ///
+    /// # Errors
+    /// A bug of the drawing.
+    pub fn behaviours(&self, seed: u64, pace: Duration) -> Result<Behaviours, DemoError> {
         let mut behaviours = Behaviours::seeded(seed, pace);
         for reference in &self.refused {
             behaviours.tell(reference.clone(), Behaviour::Refuse);
@@ -79,7 +90,10 @@ impl Cases {
     }
 
     /// How the channel and the buyers behave to charges: by seed, but for what the stories ask for.
-    pub(super) fn charges(&self, seed: u64, pace: Duration) -> Result<Charges, DemoError> {
+    ///
+    /// # Errors
+    /// A bug of the drawing.
+    pub fn charges(&self, seed: u64, pace: Duration) -> Result<Charges, DemoError> {
         let mut charges = Charges::seeded(seed, pace);
         self.stories.iter().try_for_each(|story| story.tell(&mut charges, pace))?;
         Ok(charges)

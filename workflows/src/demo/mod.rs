@@ -5,21 +5,22 @@
 //! folder holds all of it: a demo that is killed goes on where it was when it is run again.
 
 mod cases;
-mod clock;
 mod command;
+mod face;
 mod play;
 mod report;
 mod show;
 mod stories;
 
+pub use cases::{Cases, Request};
 pub use command::{Flags, demo};
-pub use report::{Ends, Report, Sagas};
+pub use play::{Face, Stage};
+pub use report::{Ends, Report, Sagas, Told};
 pub use show::{Progress, tables};
+pub use stories::{Plot, Story, wares};
 
-use crate::{desk::DeskError, ingress::Courier};
-use cases::Cases;
-use clock::Hurried;
-use play::Stage;
+use crate::{clock::Hurried, desk::DeskError, ingress::Courier};
+use face::Here;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,14 +28,13 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use stories::Story;
 use tercet::{
     Engine, EngineError,
     cli::Hosted,
     store::{Count, SagaStatus},
 };
 use tercet_core::{DefinitionName, Millis};
-use tercet_shop::{Settings, Shop, shop};
+use tercet_shop::{Settings, Shop, clock::Pace, shop};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// How much faster than the machine's clock the demo's runs: three minutes in three seconds.
@@ -119,7 +119,7 @@ impl Demo {
     pub async fn open(folder: &Path, options: Options) -> Result<Self, DemoError> {
         let kept = keep(folder, options)?;
         let cases = Cases::draw(options.seed, options.sagas)?;
-        let clock = Arc::new(Hurried::new(TIMES, Millis(kept.began_ms)));
+        let clock = Arc::new(Hurried::new(Pace::since(Millis(kept.began_ms), TIMES)));
         let settings = Settings {
             behaviours: cases.behaviours(options.seed, PACE)?,
             charges: cases.charges(options.seed, PACE)?,
@@ -158,7 +158,7 @@ impl Demo {
     /// When the engine or a database fails.
     pub async fn run(&self, engine: &Engine, mut seen: impl FnMut(&Sagas)) -> Result<Report, DemoError> {
         self.stock().await?;
-        let stage = Stage { engine: engine.clone(), env: self.clock.clone() };
+        let stage = Stage(Here { engine: engine.clone(), env: self.clock.clone() });
         let mut buyers = self.let_in(&stage);
         let mut requests = self.cases.requests.iter();
         let mut next = requests.next();
@@ -190,7 +190,7 @@ impl Demo {
         self.shop.seed(&self.cases.sales).await?;
         let stocked = self.folder.join("stocked");
         if !stocked.exists() {
-            self.shop.put_on_sale(&stories::wares()?).await?;
+            self.shop.put_on_sale(&wares()?).await?;
             let wallets: Vec<_> = self.cases.stories.iter().map(Story::wallet).collect();
             self.shop.endow(&wallets).await?;
             let failed = |source| DemoError::Folder { folder: self.folder.clone(), source };
@@ -200,7 +200,7 @@ impl Demo {
     }
 
     /// The buyers, so many at a time.
-    fn let_in(&self, stage: &Stage) -> JoinSet<Result<(), DemoError>> {
+    fn let_in(&self, stage: &Stage<Here>) -> JoinSet<Result<(), DemoError>> {
         let door = Arc::new(Semaphore::new(usize::try_from(AT_ONCE).unwrap_or(1)));
         let mut buyers = JoinSet::new();
         for story in self.cases.stories.clone() {
@@ -233,12 +233,15 @@ impl std::fmt::Debug for Demo {
 }
 
 impl Sagas {
-    fn of(counts: &[Count]) -> Self {
+    /// All of them.
+    #[must_use]
+    pub fn of(counts: &[Count]) -> Self {
         Self::among(&counts.iter().collect::<Vec<_>>())
     }
 
     /// By definition.
-    fn by_definition(counts: &[Count]) -> BTreeMap<String, Ends> {
+    #[must_use]
+    pub fn by_definition(counts: &[Count]) -> BTreeMap<String, Ends> {
         let names: BTreeSet<_> = counts.iter().map(|count| &count.definition).collect();
         let ends = |name: &DefinitionName| {
             let of_it = Self::among(&counts.iter().filter(|count| count.definition == *name).collect::<Vec<_>>());

@@ -6,14 +6,12 @@ use super::{
     stories::{Plot, Story},
 };
 use crate::{
-    create_order,
-    desk::{self, DeskError, Submitted},
+    create_order::{self, OrderRequest},
     payment::PaymentRequest,
     refund::RefundRequest,
 };
-use std::{str::FromStr, time::Duration};
-use tercet::{Engine, Env, Until};
-use tercet_core::{DefinitionName, Payload, SagaId, SagaKey};
+use std::{future::Future, time::Duration};
+use tercet_core::{Millis, Payload};
 use tercet_shop::{
     channel::How,
     ids::OrderId,
@@ -21,23 +19,38 @@ use tercet_shop::{
     shares::OnSpent,
 };
 
-/// How long a buyer waits for the answer to a submission, by the demo's clock.
-const LIMIT: Duration = Duration::from_secs(600);
+/// Where buyers and the shop's people come in: the engine of this process, or the API of a node.
+pub trait Face: Clone + Send + Sync + 'static {
+    /// Submits an order; says which it became, if it is placed.
+    fn submit(&self, order: &OrderRequest) -> impl Future<Output = Result<Option<OrderId>, DemoError>> + Send;
 
-/// What playing needs.
-#[derive(Clone)]
-pub(super) struct Stage {
-    pub(super) engine: Engine,
-    pub(super) env: Env,
+    /// Asks for an order to be cancelled. That it is too late is no error.
+    fn cancel(&self, order: &OrderRequest) -> impl Future<Output = Result<(), DemoError>> + Send;
+
+    /// Starts a saga, once for its key.
+    fn start(&self, definition: &str, key: &str, input: Payload) -> impl Future<Output = Result<(), DemoError>> + Send;
+
+    /// When the saga under that key was started, if it was.
+    fn started(&self, definition: &str, key: &str) -> impl Future<Output = Result<Option<Millis>, DemoError>> + Send;
+
+    /// Comes back when the saga under that key has ended; at once when there is none.
+    fn ended(&self, definition: &str, key: &str) -> impl Future<Output = Result<(), DemoError>> + Send;
 }
 
-impl Stage {
+/// A story's stage: the shop, by one of its faces.
+#[derive(Clone, Debug)]
+pub struct Stage<F>(pub F);
+
+impl<F: Face> Stage<F> {
     /// Plays a story to its end, but for sagas that a person must look at.
-    pub(super) async fn play(&self, story: &Story) -> Result<(), DemoError> {
-        let Some(order) = self.submit(story).await? else { return Ok(()) };
+    ///
+    /// # Errors
+    /// When the face fails, or says what cannot be.
+    pub async fn play(&self, story: &Story) -> Result<(), DemoError> {
+        let Some(order) = self.0.submit(&story.order).await? else { return Ok(()) };
         match story.plot {
             Plot::WantsTooMuch => {}
-            Plot::Cancels => self.cancel(story).await?,
+            Plot::Cancels => self.0.cancel(&story.order).await?,
             Plot::Pays | Plot::PaysLate | Plot::Abandons => self.pay(story, &order, 1).await?,
             Plot::ClicksFiveTimes => {
                 self.click_again(story, &order).await?;
@@ -56,20 +69,11 @@ impl Stage {
         self.order_at_rest(story).await
     }
 
-    /// The order, if it is placed.
-    async fn submit(&self, story: &Story) -> Result<Option<OrderId>, DemoError> {
-        match desk::submit(&self.engine, &self.env, &story.order, LIMIT).await? {
-            Submitted::Placed { order, .. } => Ok(Some(order)),
-            Submitted::Refused(_) => Ok(None),
-            Submitted::UnderWay { saga } => Err(DemoError::Bug(format!("order {saga} was not answered in {LIMIT:?}"))),
-        }
-    }
-
     /// The same cart four times more, all at once: every answer is the first order.
     async fn click_again(&self, story: &Story, order: &OrderId) -> Result<(), DemoError> {
         let clicks = (0..4).map(|_| {
-            let (stage, story) = (self.clone(), story.clone());
-            tokio::spawn(async move { stage.submit(&story).await })
+            let (face, order) = (self.0.clone(), story.order.clone());
+            tokio::spawn(async move { face.submit(&order).await })
         });
         for click in clicks.collect::<Vec<_>>() {
             let answer = click.await.map_err(|e| DemoError::Bug(e.to_string()))??;
@@ -78,15 +82,6 @@ impl Stage {
             }
         }
         Ok(())
-    }
-
-    async fn cancel(&self, story: &Story) -> Result<(), DemoError> {
-        let by = story.order.user.to_string();
-        match desk::cancel(&self.engine, &story.order.key, &by, "changed my mind").await {
-            // It was cancelled before a crash of the demo.
-            Ok(()) | Err(DeskError::NotPending { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     async fn pay(&self, story: &Story, order: &OrderId, attempt: u32) -> Result<(), DemoError> {
@@ -102,22 +97,19 @@ impl Stage {
             how: if at_once { How::DirectDebit } else { How::PayLink },
             expires_at_ms,
         };
-        self.start("payment", request.id.as_str(), payload(&request)?).await.map(drop)
+        self.0.start("payment", request.id.as_str(), payload(&request)?).await
     }
 
     /// When the order closes by itself.
     async fn closes_at_ms(&self, story: &Story) -> Result<i64, DemoError> {
-        let (definition, key) = names(create_order::NAME, story.order.key.as_str())?;
-        let row = self.engine.find(definition, key).await?;
-        let row = row.ok_or_else(|| DemoError::Bug(format!("the saga of {} is gone", story.order.key)))?;
-        Ok(row.started.plus(Duration::from_millis(story.order.pay_within_ms)).0)
+        let key = story.order.key.as_str();
+        let started = self.0.started(create_order::NAME, key).await?;
+        let started = started.ok_or_else(|| DemoError::Bug(format!("the saga of {key} is gone")))?;
+        Ok(started.plus(Duration::from_millis(story.order.pay_within_ms)).0)
     }
 
     async fn order_at_rest(&self, story: &Story) -> Result<(), DemoError> {
-        let (definition, key) = names(create_order::NAME, story.order.key.as_str())?;
-        let Some(row) = self.engine.find(definition, key).await? else { return Ok(()) };
-        self.engine.wait(row.id, Until::End).await?;
-        Ok(())
+        self.0.ended(create_order::NAME, story.order.key.as_str()).await
     }
 
     async fn regret(&self, story: &Story, order: &OrderId) -> Result<(), DemoError> {
@@ -132,22 +124,14 @@ impl Stage {
             on_spent: OnSpent::Deduct,
             reason: "changed my mind".to_owned(),
         };
-        self.start("refund", &name, payload(&request)?).await.map(drop)
+        self.0.start("refund", &name, payload(&request)?).await
     }
 
     /// Starts what was asked for on an earlier day's sale.
-    pub(super) async fn ask(&self, request: &Request) -> Result<(), DemoError> {
-        self.start(request.definition, &request.key, request.input.clone()).await.map(drop)
+    ///
+    /// # Errors
+    /// When the face fails.
+    pub async fn ask(&self, request: &Request) -> Result<(), DemoError> {
+        self.0.start(request.definition, &request.key, request.input.clone()).await
     }
-
-    /// Starts a saga, once.
-    async fn start(&self, definition: &str, key: &str, input: Payload) -> Result<SagaId, DemoError> {
-        let (definition, key) = names(definition, key)?;
-        Ok(self.engine.start(definition, None, key, input).await?.id)
-    }
-}
-
-fn names(definition: &str, key: &str) -> Result<(DefinitionName, SagaKey), DemoError> {
-    let bug = |error: tercet_core::BadName| DemoError::Bug(error.to_string());
-    Ok((DefinitionName::from_str(definition).map_err(bug)?, SagaKey::from_str(key).map_err(bug)?))
 }

@@ -71,18 +71,14 @@ pub struct Report {
 impl Report {
     pub(super) async fn read(engine: &Engine, shop: &Shop, database: &Path) -> Result<Self, DemoError> {
         let ledger = shop.ledger().await?;
-        let mut violations: Vec<String> = shop.violations().await.iter().map(ToString::to_string).collect();
-        violations.extend(ledger.mismatches());
         let counts = engine.counts().await?;
         let (sagas, by_definition) = (Sagas::of(&counts), Sagas::by_definition(&counts));
-        let told = Told::by(engine).await?;
-        violations.extend(told.against(&ledger, sagas.parked));
-        if sagas.parked == 0 && ledger.holds() > 0 {
-            violations.push(format!("{} holds are left, and no saga is parked", ledger.holds()));
+        let mut told = Told::default();
+        for row in all(engine, SagaStatus::Confirmed).await? {
+            let output = row.projection.output.as_deref().unwrap_or_default();
+            told.hear(row.definition.as_str(), row.parent.is_some(), output)?;
         }
-        if ledger.holds() < sagas.parked {
-            violations.push(format!("{} sagas are parked, but only {} hold anything", sagas.parked, ledger.holds()));
-        }
+        let violations = told.violations(shop, &ledger, sagas.parked).await;
         let cancelled_for = reasons(engine).await?;
         let parked_for = parked(engine).await?;
         let database = database.to_owned();
@@ -91,8 +87,8 @@ impl Report {
 }
 
 /// What confirmed sagas say of money, by currency: their outputs.
-#[derive(Default)]
-struct Told {
+#[derive(Clone, Debug, Default)]
+pub struct Told {
     /// Came in: payments.
     charged: BTreeMap<String, i64>,
     /// Of it, for orders that took it.
@@ -104,26 +100,40 @@ struct Told {
 }
 
 impl Told {
-    async fn by(engine: &Engine) -> Result<Self, DemoError> {
-        let mut told = Self::default();
-        for row in all(engine, SagaStatus::Confirmed).await? {
-            let output = row.projection.output.as_deref().unwrap_or_default();
-            match row.definition.as_str() {
-                "payment" => add(&mut told.charged, read::<Charged>(output)?.amount),
-                "create_order" => add(&mut told.ordered, read::<Placed>(output)?.amount),
-                "refund" => add(&mut told.refunded, read::<Refunded>(output)?.amount),
-                "refund_money" => {
-                    let amount = read::<Refunded>(output)?.amount;
-                    add(&mut told.refunded, amount);
-                    // By hand it is given back out of a payment that an order took.
-                    if row.parent.is_some() {
-                        add(&mut told.in_vain, amount);
-                    }
+    /// Adds what a confirmed saga says: its output, as JSON.
+    ///
+    /// # Errors
+    /// When the output is none of its definition's.
+    pub fn hear(&mut self, definition: &str, is_child: bool, output: &str) -> Result<(), DemoError> {
+        match definition {
+            "payment" => add(&mut self.charged, read::<Charged>(output)?.amount),
+            "create_order" => add(&mut self.ordered, read::<Placed>(output)?.amount),
+            "refund" => add(&mut self.refunded, read::<Refunded>(output)?.amount),
+            "refund_money" => {
+                let amount = read::<Refunded>(output)?.amount;
+                add(&mut self.refunded, amount);
+                // By hand it is given back out of a payment that an order took.
+                if is_child {
+                    add(&mut self.in_vain, amount);
                 }
-                _ => {}
             }
+            _ => {}
         }
-        Ok(told)
+        Ok(())
+    }
+
+    /// All that does not add up: in each party's own database, between them, and against what the sagas say. Ask while nothing runs.
+    pub async fn violations(&self, shop: &Shop, ledger: &Ledger, parked: u64) -> Vec<String> {
+        let mut violations: Vec<String> = shop.violations().await.iter().map(ToString::to_string).collect();
+        violations.extend(ledger.mismatches());
+        violations.extend(self.against(ledger, parked));
+        if parked == 0 && ledger.holds() > 0 {
+            violations.push(format!("{} holds are left, and no saga is parked", ledger.holds()));
+        }
+        if ledger.holds() < parked {
+            violations.push(format!("{parked} sagas are parked, but only {} hold anything", ledger.holds()));
+        }
+        violations
     }
 
     /// Nobody is told "refunded" unless the money has moved, no money has moved that nobody knows of, and each payment has paid for

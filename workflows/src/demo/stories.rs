@@ -17,16 +17,19 @@ use tercet_shop::{
 };
 
 /// One buyer's story.
-#[derive(Clone)]
-pub(super) struct Story {
-    pub(super) number: usize,
-    pub(super) order: OrderRequest,
-    pub(super) plot: Plot,
+#[derive(Clone, Debug)]
+pub struct Story {
+    /// Which: names are made of it.
+    pub number: usize,
+    /// What is ordered.
+    pub order: OrderRequest,
+    /// How it goes on.
+    pub plot: Plot,
 }
 
 /// How a story goes on once the order is placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plot {
+pub enum Plot {
     /// It is paid for, as the third party lets it.
     Pays,
     /// It is paid for, and taken back before it has left.
@@ -123,7 +126,8 @@ impl Story {
     }
 
     /// What its buyer has to spend beside money.
-    pub(super) fn wallet(&self) -> Wallet {
+    #[must_use]
+    pub fn wallet(&self) -> Wallet {
         let coupons = self.order.coupon.iter().map(|coupon| (coupon.clone(), COUPON_WORTH)).collect();
         Wallet { user: self.order.user.clone(), points: self.order.points, coupons }
     }
@@ -176,7 +180,10 @@ fn priced(line: &Line) -> Result<PricedLine, DemoError> {
 }
 
 /// The goods of the day.
-pub(super) fn wares() -> Result<Vec<Ware>, DemoError> {
+///
+/// # Errors
+/// A bug of their making.
+pub fn wares() -> Result<Vec<Ware>, DemoError> {
     let ware = |number| {
         let sku = sku(number)?;
         let price = Money::new(piece(&sku), Currency::EUR);
