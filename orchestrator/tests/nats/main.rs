@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod ingress;
+
 use futures_util::StreamExt;
 use std::time::Duration;
 use tercet::transport::{CallError, Nats as Transporting, Transport};

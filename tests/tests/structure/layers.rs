@@ -91,7 +91,7 @@ const PARTICIPANTS: [&str; 1] = ["participants/"];
 const HOMES: [(&[&str], &[&str]); 3] = [
     (&["sea_orm", "sea_orm_migration", "sea_query", "sqlx"], &["orchestrator/src/store/"]),
     (&["axum"], &["orchestrator/src/api/"]),
-    (&["async_nats"], &["orchestrator/nats/", "orchestrator/src/transport/nats/", "orchestrator/src/ingress.rs"]),
+    (&["async_nats"], &["orchestrator/nats/", "orchestrator/src/transport/nats/", "orchestrator/src/ingress/"]),
 ];
 
 /// The same of the participants.
@@ -216,7 +216,7 @@ fn each_library_is_known_in_one_place() {
     orchestrator/src/engine.rs:3: names sqlx, which only orchestrator/src/store/ may
     orchestrator/src/cli/mod.rs:1: names axum, which only orchestrator/src/api/ may
     participants/participant-sdk/src/service/mod.rs:1: names async_nats, which only participants/participant-sdk/src/nats/ may
-    workflows/src/main.rs:1: names async_nats, which only orchestrator/nats/ and orchestrator/src/transport/nats/ and orchestrator/src/ingress.rs may
+    workflows/src/main.rs:1: names async_nats, which only orchestrator/nats/ and orchestrator/src/transport/nats/ and orchestrator/src/ingress/ may
     ");
 }
 

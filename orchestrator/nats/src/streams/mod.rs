@@ -129,6 +129,8 @@ pub struct Streams {
 struct Answered {
     config: Value,
     #[serde(default)]
+    state: Value,
+    #[serde(default)]
     created: String,
     #[serde(default)]
     name: String,
@@ -176,6 +178,16 @@ impl Streams {
         }
         self.same(&name, &wanted, &found.config, "edit it, or delete it: a node makes it anew")?;
         made(&found)
+    }
+
+    /// How many messages the stream keeps.
+    ///
+    /// # Errors
+    /// Why it cannot be asked.
+    pub async fn messages(&self, stream: Stream) -> Result<u64, StreamError> {
+        let name = stream.name(&self.namespace);
+        let found = self.ask(stream, &format!("STREAM.INFO.{name}"), &json!(null)).await?;
+        Ok(found.state["messages"].as_u64().unwrap_or_default())
     }
 
     async fn make(&self, stream: Stream, wanted: &Value) -> Result<Found, StreamError> {

@@ -74,6 +74,10 @@ impl Link {
         }
     }
 
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// A place that a reply can come to.
     pub(super) fn wait(self: &Arc<Self>) -> Waiting {
         let (send, reply) = oneshot::channel();

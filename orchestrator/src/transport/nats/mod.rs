@@ -16,6 +16,7 @@ use tercet_nats::{
     ConnectError, Settings,
     async_nats::{Client, Message, StatusCode, client::PublishErrorKind},
     protocol,
+    streams::Streams,
 };
 
 /// How long after a call's timeout its answer is still waited for: it is evidence.
@@ -56,6 +57,15 @@ impl Nats {
     pub async fn participants(&self, patience: Duration) -> Result<Vec<Discovered>, String> {
         let (client, _) = self.link.up()?;
         discovery::discover(&client, &self.namespace, patience).await
+    }
+
+    /// The streams of this namespace.
+    ///
+    /// # Errors
+    /// Why no server can be asked.
+    pub fn streams(&self) -> Result<Streams, String> {
+        let (client, _) = self.link.up()?;
+        Ok(Streams::new(client, self.link.settings(), self.namespace.clone()))
     }
 
     /// Sends what is still on its way out and lets go of the connection: no call is answered afterwards.

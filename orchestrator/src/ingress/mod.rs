@@ -1,7 +1,19 @@
-//! The way in over NATS: starts, signals and completions by request–reply, answered after the commit.
+//! The way in over NATS: starts, signals and completions, by request–reply, and by way of a stream.
 //!
-//! Whoever sends one keeps it until it is answered `done` (an outbox, say), so it may come any number of times. Only what can never succeed
-//! is answered `refused`; everything else is `retry`, or no answer at all.
+//! *By request–reply* each is answered after the commit. Whoever sends one keeps it until it is answered `done` (an outbox, say), so it
+//! may come any number of times. Only what can never succeed is answered `refused`; everything else is `retry`, or no answer at all.
+//!
+//! *By way of a stream* (JetStream's, `tercet.<namespace>.in.*`) they come from services that have no database to keep them in. What the
+//! server has acknowledged is kept by the server, and by nobody else, until a node has committed it: that is the broker's own guarantee
+//! and no more. A server that loses its disk, or acknowledges before its disk has it (the default: `sync_interval` is two minutes), loses
+//! what no node had taken. What a node has taken is in the journal, and safe from whatever becomes of the broker. Nodes share the messages;
+//! one that cannot be taken now comes again, and one that can never succeed is laid aside as a [dead letter](DeadLetters), with its
+//! reason (counted as `tercet_dead_letters_total`).
+
+mod dead;
+mod stored;
+
+pub use dead::{DeadLetter, DeadLetters};
 
 use crate::engine::{Engine, EngineError};
 use futures_util::StreamExt;
@@ -13,6 +25,7 @@ use tercet_nats::{
     async_nats::{Client, Message, SubscribeError},
     protocol::{self, Door, QUEUE_GROUP},
     settled,
+    streams::Streams,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -86,7 +99,15 @@ impl Ingress {
                 () = stop.cancelled() => return,
                 client = connected => client,
             };
-            match self.listen(&client, &stop).await {
+            let streams = Streams::new(client.clone(), &settings, self.engine.settings().namespace.clone());
+            let over = stop.child_token();
+            let listening = async {
+                let ended = self.listen(&client, &stop).await;
+                over.cancel();
+                ended
+            };
+            let (ended, ()) = tokio::join!(listening, self.take_stored(&streams, &over));
+            match ended {
                 Ok(()) if stop.is_cancelled() => return,
                 Ok(()) => tracing::warn!("the way in over NATS has ended; it is opened anew"),
                 Err(error) => tracing::warn!(%error, "failed to open the way in over NATS; it is tried again"),
@@ -130,12 +151,7 @@ impl Ingress {
     }
 
     async fn handle(&self, client: &Client, door: Door, message: Message) {
-        let taken = match door {
-            Door::Start => self.start(&message.payload).await,
-            Door::Signal => self.signal(&message.payload).await,
-            Door::Complete => self.complete(&message.payload).await,
-        };
-        let answer = match taken {
+        let answer = match self.take(door, &message.payload).await {
             Ok(saga) => Payload::of(&serde_json::json!({ "saga": saga }))
                 .map_or_else(|_| Answer::retry("unreadable"), Answer::Done),
             Err(No::Never(code, why)) => Answer::refused(code, why),
@@ -144,6 +160,15 @@ impl Ingress {
         let (Some(reply), Ok((headers, body))) = (message.reply, protocol::answer(&answer)) else { return };
         if let Err(error) = client.publish_with_headers(reply, headers, body.into()).await {
             tracing::debug!(%error, "an answer could not be sent; the message comes again");
+        }
+    }
+
+    /// Takes one in: durable when this returns its saga.
+    async fn take(&self, door: Door, body: &[u8]) -> Result<SagaId, No> {
+        match door {
+            Door::Start => self.start(body).await,
+            Door::Signal => self.signal(body).await,
+            Door::Complete => self.complete(body).await,
         }
     }
 
