@@ -22,6 +22,11 @@ pub trait Environment: Send + Sync + 'static {
     /// A random number, evenly spread.
     fn random(&self) -> u64;
 
+    /// What this clock shows while one that does not hurry, a database's, shows `at`.
+    fn shows(&self, at: Millis) -> Millis {
+        at
+    }
+
     /// Done at `at`, or at once if that is past.
     fn sleep_until(&self, at: Millis) -> Task;
 
@@ -93,7 +98,7 @@ impl DatabaseTime {
 
     /// The database said `now` in an answer that has just come: it is that late there, or later. So no timer is early.
     pub(crate) fn sampled(&self, now: Millis) {
-        let ahead = now.0.saturating_sub(self.env.now().0);
+        let ahead = self.env.shows(now).0.saturating_sub(self.env.now().0);
         let before = self.ahead.swap(ahead, Ordering::Relaxed);
         if before != 0 && before - ahead > SET_BACK {
             tracing::warn!(

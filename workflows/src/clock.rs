@@ -49,6 +49,10 @@ impl Environment for Hurried {
         self.machine.random()
     }
 
+    fn shows(&self, at: Millis) -> Millis {
+        self.pace.shows(at)
+    }
+
     fn sleep_until(&self, at: Millis) -> Task {
         self.machine.sleep_until(self.pace.really(at).plus(Duration::from_millis(1)))
     }

@@ -158,6 +158,7 @@ impl Context {
         };
         let settings = Settings {
             look_ahead: self.config.look_ahead,
+            lease: self.config.lease,
             retention: self.config.retention,
             limits: self.config.limits,
             ..Settings::of(self.config.namespace.clone())

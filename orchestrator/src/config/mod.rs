@@ -47,7 +47,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 type Key = (&'static str, Option<&'static str>, &'static str);
 
 /// Every key of a node; a program may have more of its own.
-const KEYS: [Key; 26] = [
+const KEYS: [Key; 27] = [
+    ("cluster.lease", Some("10s"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
     ("data", Some("tercet.db"), "a path: of an SQLite file, or of a folder to keep `tercet.db` in"),
     (
         "database.url",
@@ -108,6 +109,8 @@ pub struct Config {
     pub retention: Option<Duration>,
     /// How far ahead durable timers are kept in memory.
     pub look_ahead: Duration,
+    /// How long a node that is not heard of keeps its sagas, where several share a database; then the others take over.
+    pub lease: Duration,
     /// How each participant is spared.
     pub limits: Limits,
     /// How to reach participants that are not hosted in the process; without it there are none.
@@ -334,6 +337,7 @@ impl Reading {
             "json" => Some(true),
             _ => None,
         });
+        let lease = self.read("cluster.lease", |text| duration(text).filter(|time| *time <= HOUR));
         let look_ahead = self.read("look_ahead", |text| duration(text).filter(|time| *time <= HOUR));
         let namespace = self.read("namespace", |text| text.parse::<Namespace>().ok());
         let retention = self.read("retention", duration);
@@ -356,6 +360,7 @@ impl Reading {
             log: Log { filter: filter?, json: json? },
             retention,
             look_ahead: look_ahead?,
+            lease: lease?,
             limits: limits?,
             nats,
             own,
