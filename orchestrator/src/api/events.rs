@@ -1,6 +1,9 @@
-//! `/v1/events`: what hosted participants have published, in order, a page at a time.
+//! `/v1/events`: what hosted participants have published, in order, a page at a time; and `/v1/events/replay`: what any have published,
+//! as the broker's stream has kept it.
 
 use super::{App, fields::Parameters, problem::Problem, view};
+#[cfg(feature = "nats")]
+use crate::published::replay::{self, Position, ReplayError};
 use crate::published::{PublishedEvent, Wanted};
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
@@ -51,15 +54,39 @@ impl From<PublishedEvent> for EventView {
     }
 }
 
-pub(super) async fn list(State(app): State<App>, parameters: Parameters) -> Result<Json<EventPage>, Problem> {
+/// The page's size, the subject and the moment that are asked for.
+fn wanted(parameters: &Parameters) -> Result<Wanted, Problem> {
     let form = format!("a number from 1 to {PAGE_MAX}");
     let limit = parameters.value("limit", &form, |text| text.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n)))?;
+    let subject = parameters.text("subject").map(str::to_owned);
+    Ok(Wanted { subject, since: parameters.moment("since")?, after: None, limit: limit.unwrap_or(PAGE) })
+}
+
+#[cfg(feature = "nats")]
+pub(super) async fn replay(State(app): State<App>, parameters: Parameters) -> Result<Json<EventPage>, Problem> {
+    let wanted = wanted(&parameters)?;
+    let cursor = |text: &str| {
+        let (made, number) = text.strip_prefix(CURSOR)?.split_once('-')?;
+        Some(Position { made: made.parse().ok()?, number: number.parse().ok()? })
+    };
+    let after = parameters.value("cursor", "the `next` of the page before", cursor)?;
+    parameters.end()?;
+    let page = replay::replay(&super::streams::of(&app)?, &wanted, after).await.map_err(|error| match error {
+        ReplayError::Stream(error) => error.into(),
+        ReplayError::Another => {
+            let detail = "the stream was made anew since the page before: its events have other places now";
+            Problem::new(StatusCode::CONFLICT, "stream_made_anew", detail).at("cursor").hint("begin anew, with `since`")
+        }
+    })?;
+    let next = page.next.map(|Position { made, number }| format!("{CURSOR}{made}-{number}"));
+    Ok(Json(EventPage { events: page.events.into_iter().map(Into::into).collect(), next, more: page.more }))
+}
+
+pub(super) async fn list(State(app): State<App>, parameters: Parameters) -> Result<Json<EventPage>, Problem> {
+    let Wanted { subject, since, limit, .. } = wanted(&parameters)?;
     let cursor = |text: &str| text.strip_prefix(CURSOR)?.parse::<i64>().ok().map(|number| (number, text.to_owned()));
     let after = parameters.value("cursor", "the `next` of the page before", cursor)?;
     let (after, same) = after.unzip();
-    let limit = limit.unwrap_or(PAGE);
-    let subject = parameters.text("subject").map(str::to_owned);
-    let since = parameters.moment("since")?;
     parameters.end()?;
     let Some(source) = &app.events else {
         let problem = Problem::not_found("no_events", "nothing is hosted here that publishes events");

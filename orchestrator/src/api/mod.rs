@@ -4,6 +4,8 @@
 
 mod actions;
 mod counts;
+#[cfg(feature = "nats")]
+pub mod dead_letters;
 pub(crate) mod definitions;
 pub(crate) mod drawing;
 pub mod events;
@@ -19,6 +21,8 @@ mod sagas;
 pub(crate) mod schema;
 mod serving;
 mod starts;
+#[cfg(feature = "nats")]
+mod streams;
 mod terms;
 pub mod view;
 mod words;
@@ -152,7 +156,12 @@ fn router(app: App, guard: Guard) -> Router {
         .route("/v1/events", get(events::list))
         .route("/metrics", get(prometheus::show));
     #[cfg(feature = "nats")]
-    let v1 = v1.route("/v1/participants", get(participants::list));
+    let v1 = v1
+        .route("/v1/participants", get(participants::list))
+        .route("/v1/events/replay", get(events::replay))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters/{number}", get(dead_letters::one).delete(dead_letters::discard))
+        .route("/v1/dead-letters/{number}/resend", post(dead_letters::resend));
     let v1 = v1
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)

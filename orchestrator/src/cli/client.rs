@@ -82,6 +82,10 @@ impl Client {
         self.send(self.request(Method::POST, path, query)?.json(body), ANSWER_MAX + wait).await
     }
 
+    pub(super) async fn delete(&self, path: &[&str]) -> Result<Answer, Failure> {
+        self.send(self.request(Method::DELETE, path, &[])?, ANSWER_MAX).await
+    }
+
     fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> Result<RequestBuilder, Failure> {
         let mut url = self.server.clone();
         let not_a_base = || Failure::usage(format!("{} is no address of a node", self.server));

@@ -1,4 +1,4 @@
-//! `events …`: what the participants that a node hosts have published.
+//! `events …`: what participants have published: those that a node hosts, or any, as the broker's stream has kept it.
 
 use super::{
     Failure,
@@ -12,12 +12,14 @@ use std::{process::ExitCode, time::Duration};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Print events, oldest first
-    Tail(Tail),
+    /// Print what hosted participants have published, oldest first
+    Tail(Wanted),
+    /// Print what participants have published over NATS, as the broker's stream has kept it, oldest first
+    Replay(Wanted),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Tail {
+pub(super) struct Wanted {
     /// Go on printing what is published, until Ctrl-C
     #[arg(long, short)]
     follow: bool,
@@ -42,21 +44,24 @@ const PAGE: u32 = 500;
 const DATA_MAX: usize = 80;
 
 pub(super) async fn run(command: Command, client: &Client, output: Output) -> Result<ExitCode, Failure> {
-    let Command::Tail(tail) = command;
-    if tail.follow && output == Output::Json {
+    let (path, wanted): (&[&str], _) = match command {
+        Command::Tail(wanted) => (&["events"], wanted),
+        Command::Replay(wanted) => (&["events", "replay"], wanted),
+    };
+    if wanted.follow && output == Output::Json {
         return Err(Failure::usage("what is followed has no end, and one JSON value has: use -o jsonl"));
     }
     let mut all = Vec::new();
-    let mut after = tail.after.clone();
+    let mut after = wanted.after.clone();
     loop {
-        let page = page(&tail, after.clone(), client).await?;
+        let page = page(path, &wanted, after.clone(), client).await?;
         after = page.next.or(after);
-        if tail.follow || output == Output::Jsonl {
+        if wanted.follow || output == Output::Jsonl {
             page.events.iter().try_for_each(|event| show(event, output))?;
         } else {
             all.extend(page.events);
         }
-        match (page.more, tail.follow) {
+        match (page.more, wanted.follow) {
             (true, _) => {}
             (false, true) => tokio::time::sleep(LOOK_EVERY).await,
             (false, false) => break,
@@ -69,15 +74,15 @@ pub(super) async fn run(command: Command, client: &Client, output: Output) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-async fn page(tail: &Tail, after: Option<String>, client: &Client) -> Result<EventPage, Failure> {
+async fn page(path: &[&str], wanted: &Wanted, after: Option<String>, client: &Client) -> Result<EventPage, Failure> {
     let given = [
-        ("subject", tail.subject.clone()),
-        ("since", tail.since.clone()),
+        ("subject", wanted.subject.clone()),
+        ("since", wanted.since.clone()),
         ("cursor", after),
         ("limit", Some(PAGE.to_string())),
     ];
     let query: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    client.get(&["events"], &query).await?.read()
+    client.get(path, &query).await?.read()
 }
 
 fn show(event: &EventView, output: Output) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 //! Everything that concerns a running node goes through its HTTP API; `definition …` works offline.
 
 mod client;
+mod dead_letter;
 mod definition;
 mod events;
 mod failure;
@@ -165,8 +166,13 @@ impl Tercet {
                     .arg_required_else_help(true),
             )
             .subcommand(
-                events::Command::augment_subcommands(
-                    Command::new("events").about("Look at what hosted participants publish"),
+                events::Command::augment_subcommands(Command::new("events").about("Look at what participants publish"))
+                    .subcommand_required(true)
+                    .arg_required_else_help(true),
+            )
+            .subcommand(
+                dead_letter::Command::augment_subcommands(
+                    Command::new("dead-letter").about("Look at what came by way of a stream and can never succeed"),
                 )
                 .subcommand_required(true)
                 .arg_required_else_help(true),
@@ -224,6 +230,10 @@ impl Tercet {
             "events" => {
                 let client = Client::new(&config, self.name, global.server.is_some())?;
                 events::run(events::Command::from_arg_matches(inner)?, &client, form.plain()?).await
+            }
+            "dead-letter" => {
+                let client = Client::new(&config, self.name, global.server.is_some())?;
+                dead_letter::run(dead_letter::Command::from_arg_matches(inner)?, &client, form.plain()?).await
             }
             "participant" => {
                 let client = Client::new(&config, self.name, global.server.is_some())?;

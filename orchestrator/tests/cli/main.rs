@@ -6,4 +6,5 @@ mod nodes;
 mod offline;
 mod sagas;
 mod servers;
+mod streams;
 mod support;

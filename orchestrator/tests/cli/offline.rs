@@ -16,7 +16,8 @@ fn help_names_every_command() {
       serve        Run a node on a migrated database
       saga         Start, look at and operate sagas of a running node
       definition   Look at the definitions that this command holds, offline
-      events       Look at what hosted participants publish
+      events       Look at what participants publish
+      dead-letter  Look at what came by way of a stream and can never succeed
       participant  Look at the participants that are there over NATS
       migrate      Make the database, or bring it to this version's schema
       echo         Say something

@@ -1,4 +1,8 @@
-//! Events that hosted participants have published, as a node shows them: the node reads them and knows nothing of what they say.
+//! Events that participants have published, as a node shows them: those that it hosts, from their databases, and all others from the
+//! broker's stream, where there is one. The node reads them and knows nothing of what they say.
+
+#[cfg(all(feature = "api", feature = "nats"))]
+pub(crate) mod replay;
 
 use std::{future::Future, pin::Pin};
 use tercet_core::{Millis, Payload};
