@@ -50,9 +50,6 @@ impl Worker {
                 Some(note) => self.shared.env.spawn(Box::pin(ask(self.shared.clone(), saga, note, reply))),
                 None => drop(reply.send(Err(EngineError::Unavailable(UNSURE.to_owned())))),
             },
-            Message::Watch(_, Until::Now, reply) => {
-                drop(reply.send(Err(EngineError::Unavailable(UNSURE.to_owned()))));
-            }
             Message::Watch(saga, until, reply) => {
                 self.shared.env.spawn(Box::pin(watch(self.shared.clone(), saga, until, reply)));
             }

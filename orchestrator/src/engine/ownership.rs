@@ -113,7 +113,8 @@ impl Ownership {
             self.steady = None;
         }
         self.version = Some(cluster.version().await?);
-        let view = cluster.renew(self.node, self.shared.settings.lease).await?;
+        cluster.renew(self.node, self.shared.settings.lease).await?;
+        let view = cluster.view().await?;
         self.shared.sampled(view.now);
         self.shared.can_read();
         self.renewed = self.shared.env.now();
@@ -243,7 +244,8 @@ impl Ownership {
     }
 
     async fn hand_over(&mut self, cluster: &dyn Cluster) -> Result<(), StoreError> {
-        let view = cluster.renew(self.node, self.shared.settings.lease).await?;
+        cluster.renew(self.node, self.shared.settings.lease).await?;
+        let view = cluster.view().await?;
         let shares = spread::legacy(&view, self.node);
         if shares.is_empty() {
             return Ok(());

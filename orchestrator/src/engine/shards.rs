@@ -1,10 +1,12 @@
 //! What the worker does when shards come and go: gained, let go of, lost with everything.
 
 use super::{
+    EngineError,
     active::Active,
     draft::{Draft, Starting},
-    message::Message,
+    message::{Message, Until},
     worker::{Agenda, Worker},
+    writing::UNSURE,
 };
 use crate::store::{Incarnation, NodeId, Shards};
 use tercet_core::SagaId;
@@ -65,7 +67,12 @@ impl Worker {
         let watchers: Vec<_> = self.watchers.extract_if(.., |saga, _| shards.have(*saga)).collect();
         for (saga, waiting) in watchers {
             for (until, reply) in waiting {
-                self.elsewhere(saga, Message::Watch(saga, until, reply));
+                if until == Until::Now {
+                    // It stood for what is not known to be written.
+                    drop(reply.send(Err(EngineError::Unavailable(UNSURE.to_owned()))));
+                } else {
+                    self.elsewhere(saga, Message::Watch(saga, until, reply));
+                }
             }
         }
     }

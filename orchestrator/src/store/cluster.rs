@@ -195,8 +195,11 @@ impl View {
 /// Changes of who owns what are made one after the other, each raises [`version`](Self::version), and each is a compare-and-set: what
 /// somebody else has changed meanwhile is left as it is. [`StoreError::Fenced`] when the node was taken over.
 pub trait Cluster: Send + Sync {
-    /// Prolongs a node's lease from now on, and says how things stand.
-    fn renew(&self, node: NodeId, lease: Duration) -> Stored<'_, View>;
+    /// Prolongs a node's lease from now on.
+    fn renew(&self, node: NodeId, lease: Duration) -> Stored<'_, ()>;
+
+    /// How things stand.
+    fn view(&self) -> Stored<'_, View>;
 
     /// A number that changes whenever a node joins or goes, or a shard changes hands: cheap to ask for several times a second.
     fn version(&self) -> Stored<'_, i64>;

@@ -6,5 +6,6 @@ mod due;
 mod fan_out;
 mod memory;
 mod mended;
+mod nodes;
 mod panics;
 mod support;

@@ -4,13 +4,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
     time::Duration,
 };
-use tercet::{Engine, Machine, Parts, Registry, Settings, Snapshot, Until, store::MemoryStore, transport::InProcess};
+use tercet::{
+    Engine, Environment, Machine, Parts, Registry, Settings, Snapshot, Until,
+    env::Task,
+    store::{MemoryStore, Store, View},
+    transport::InProcess,
+};
 use tercet_core::{
-    Answer, Answering, Call, ContractName, Definition, OnExhausted, Operation, Participant, Payload, Phase, Retry,
-    Saga, SagaId, Signal, Signalled, hours, kind, minutes, schemars,
+    Answer, Answering, Call, ContractName, Definition, Millis, OnExhausted, Operation, Participant, Payload, Phase,
+    Retry, Saga, SagaId, Signal, Signalled, hours, kind, minutes, schemars,
 };
 use tokio::time::Instant;
 
@@ -174,13 +183,100 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     /// One clock, whoever runs.
     env: Arc<Machine>,
+    /// What befalls this process alone.
+    fate: Option<Arc<Fate>>,
+}
+
+/// A process that a test may end, or stop for a while.
+#[derive(Default)]
+pub(crate) struct Fate {
+    dead: AtomicBool,
+    still_until: Mutex<Option<Instant>>,
+}
+
+impl Fate {
+    fn is_still(&self) -> Option<Instant> {
+        self.still_until.lock().unwrap().filter(|until| *until > Instant::now())
+    }
+
+    /// Goes on with a task only while the process does.
+    async fn of(self: Arc<Self>, mut task: Task) {
+        std::future::poll_fn(|cx| {
+            if self.dead.load(Ordering::Relaxed) {
+                return Poll::Ready(());
+            }
+            match self.is_still() {
+                Some(until) => {
+                    let waker = cx.waker().clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep_until(until).await;
+                        waker.wake();
+                    });
+                    Poll::Pending
+                }
+                None => task.as_mut().poll(cx),
+            }
+        })
+        .await;
+    }
+}
+
+/// The machine, for the tasks of one process.
+struct Process(Arc<Machine>, Arc<Fate>);
+
+impl Environment for Process {
+    fn now(&self) -> Millis {
+        self.0.now()
+    }
+
+    fn random(&self) -> u64 {
+        self.0.random()
+    }
+
+    fn sleep_until(&self, at: Millis) -> Task {
+        self.0.sleep_until(at)
+    }
+
+    fn spawn(&self, task: Task) {
+        tokio::spawn(self.1.clone().of(task));
+    }
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let crowd = Crowd { says: Mutex::new(Box::new(|_| done())), calls: Mutex::default(), busy: Mutex::default() };
         let settings = Settings::of("default".parse().unwrap());
-        Self { store: MemoryStore::new(), crowd: Arc::new(crowd), settings, env: Arc::default() }
+        Self { store: MemoryStore::new(), crowd: Arc::new(crowd), settings, env: Arc::default(), fate: None }
+    }
+
+    /// On a store that several nodes share, whose clock is two days ahead of theirs.
+    pub(crate) fn shared() -> Self {
+        let own = Self::new();
+        let env = own.env.clone();
+        let store = MemoryStore::shared(Arc::new(move || env.now().plus(hours(48))));
+        Self { store, settings: Settings { lease: Duration::from_secs(3), ..own.settings.clone() }, ..own }
+    }
+
+    /// The same installation, with a process of its own.
+    pub(crate) fn mortal(&self) -> Self {
+        let (store, crowd, settings) = (self.store.clone(), self.crowd.clone(), self.settings.clone());
+        Self { store, crowd, settings, env: self.env.clone(), fate: Some(Arc::default()) }
+    }
+
+    /// The process is killed.
+    pub(crate) fn die(&self) {
+        self.fate.as_ref().unwrap().dead.store(true, Ordering::Relaxed);
+    }
+
+    /// The process is stopped, and goes on some time later.
+    pub(crate) async fn stand_still(&self, time: Duration) {
+        *self.fate.as_ref().unwrap().still_until.lock().unwrap() = Some(Instant::now() + time);
+        pass(time).await;
+    }
+
+    /// The nodes, and what they own.
+    pub(crate) async fn view(&self) -> View {
+        self.store.cluster().unwrap().view().await.unwrap()
     }
 
     pub(crate) async fn run(&self) -> Engine {
@@ -193,7 +289,10 @@ impl World {
             store: Arc::new(self.store.clone()),
             transport: Arc::new(InProcess::new(participants)),
             registry,
-            env: self.env.clone(),
+            env: match &self.fate {
+                Some(fate) => Arc::new(Process(self.env.clone(), fate.clone())),
+                None => self.env.clone(),
+            },
             settings: self.settings.clone(),
         };
         Engine::run(parts).await.unwrap()

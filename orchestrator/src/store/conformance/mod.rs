@@ -4,6 +4,7 @@
 //! runtime. [`store_conformance!`](crate::store_conformance) makes a test of each.
 
 mod begin;
+mod cluster;
 mod inbox;
 mod journal;
 mod lists;
@@ -11,6 +12,7 @@ mod purge;
 mod timers;
 
 pub use begin::*;
+pub use cluster::*;
 pub use inbox::*;
 pub use journal::*;
 pub use lists::*;
@@ -44,10 +46,21 @@ pub type Tested = Arc<dyn Store>;
 /// ```
 ///
 /// `store_conformance!(fn every_check)` makes one function of them all instead, which asks for a new store for each: where making a
-/// database is cheap and making a server is not.
+/// database is cheap and making a server is not. `store_conformance!(shared fn every_check)` makes one of the checks of stores that
+/// several nodes share.
 #[macro_export]
 macro_rules! store_conformance {
     (fn $name:ident) => { $crate::store_conformance! { @list one $name } };
+    (shared fn $name:ident) => { $crate::store_conformance! { @one $name;
+        nodes_see_each_other
+        b11_a_node_is_taken_over_when_its_lease_has_run_out_and_not_before
+        a_renewed_lease_holds
+        a_shard_has_one_owner
+        what_a_node_that_is_gone_owned_may_be_claimed
+        every_change_of_ownership_changes_the_version
+        b17_what_is_read_is_of_the_shards_asked_for
+        an_answer_reaches_the_node_that_asked
+    } };
     (@list $how:ident $($what:tt)+) => {
         $crate::store_conformance! { @$how $($what)+;
             a_start_is_there_with_its_entries_and_timers

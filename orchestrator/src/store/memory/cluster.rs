@@ -109,12 +109,16 @@ impl MemoryStore {
 }
 
 impl Cluster for MemoryStore {
-    fn renew(&self, node: NodeId, lease: Duration) -> Stored<'_, View> {
+    fn renew(&self, node: NodeId, lease: Duration) -> Stored<'_, ()> {
         self.change(move |nodes, now| {
             let held = nodes.leases.get_mut(&node).ok_or(StoreError::Fenced)?;
             held.0 = now.plus(lease);
-            Ok(nodes.view(now))
+            Ok(())
         })
+    }
+
+    fn view(&self) -> Stored<'_, View> {
+        self.change(|nodes, now| Ok(nodes.view(now)))
     }
 
     fn version(&self) -> Stored<'_, i64> {

@@ -10,6 +10,13 @@ use std::{
 
 crate::store_conformance!(async { (Arc::new(MemoryStore::new()) as Tested, ()) });
 
+crate::store_conformance!(shared fn every_check_of_nodes);
+
+#[tokio::test]
+async fn conformance_of_a_shared_one() {
+    every_check_of_nodes(|| async { (Arc::new(MemoryStore::shared(Arc::new(|| Millis(1_000)))) as Tested, ()) }).await;
+}
+
 /// One poll, on no runtime.
 fn now<T>(stored: Stored<'_, T>) -> Result<T, StoreError> {
     match pin!(stored).as_mut().poll(&mut Context::from_waker(Waker::noop())) {

@@ -15,7 +15,7 @@ pub(super) fn in_shards(backend: DbBackend, column: &str, of: &Shards) -> Option
     }
     let sql = match Dialect::of(backend) {
         Dialect::Postgres => {
-            format!("get_bit(CAST(? AS bytea), (get_byte({column}, 14) << 8 | get_byte({column}, 15)) & {MASK}) = 1")
+            format!("get_bit(CAST($1 AS bytea), (get_byte({column}, 14) << 8 | get_byte({column}, 15)) & {MASK}) = 1")
         }
         Dialect::MySql => {
             let shard = format!("((ORD(SUBSTRING({column}, 15, 1)) << 8) | ORD(SUBSTRING({column}, 16, 1))) & {MASK}");

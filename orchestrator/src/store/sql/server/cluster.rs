@@ -51,17 +51,28 @@ pub(super) async fn join(
     end(tx, done).await
 }
 
-/// Ends without a transaction of its own: one statement prolongs, the others read.
-pub(super) async fn renew(server: &Server, node: NodeId, lease: Duration) -> Result<View, StoreError> {
+/// Ends without a transaction of its own: one statement prolongs.
+pub(super) async fn renew(server: &Server, node: NodeId, lease: Duration) -> Result<(), StoreError> {
     let dialect = server.dialect;
     let prolong = format!("UPDATE leases SET expires = {} + ? WHERE node = ?", clock(dialect));
     let prolong = dialect.one(&prolong, vec![millis(lease).into(), node.0.into()]);
-    server.pool.execute_raw(prolong).await.map_err(errors::failed)?;
-    let select = format!("SELECT {}, node, expires, label, definitions FROM leases ORDER BY node", clock(dialect));
-    let rows = server.pool.query_all_raw(dialect.one(&select, Vec::new())).await.map_err(errors::failed)?;
-    let members: Vec<(Millis, Member)> = rows.iter().map(member).collect::<Result<_, _>>()?;
-    let own = members.iter().find(|(_, member)| member.node == node);
-    let now = own.map(|(now, _)| *now).ok_or(StoreError::Fenced)?;
+    if server.pool.execute_raw(prolong).await.map_err(errors::failed)?.rows_affected() == 1 {
+        return Ok(());
+    }
+    // MariaDB does not count a row that is set to what it was.
+    let here = dialect.one("SELECT 1 FROM leases WHERE node = ?", vec![node.0.into()]);
+    let here = server.pool.query_one_raw(here).await.map_err(errors::failed)?;
+    here.map(drop).ok_or(StoreError::Fenced)
+}
+
+pub(super) async fn view(server: &Server) -> Result<View, StoreError> {
+    let dialect = server.dialect;
+    let now = dialect.one(&format!("SELECT {}", clock(dialect)), Vec::new());
+    let now = server.pool.query_one_raw(now).await.map_err(errors::failed)?;
+    let now: Option<i64> = now.map(|row| row.try_get_by_index(0)).transpose().map_err(errors::failed)?;
+    let select = dialect.one("SELECT node, expires, label, definitions FROM leases ORDER BY node", Vec::new());
+    let members = server.pool.query_all_raw(select).await.map_err(errors::failed)?;
+    let members = members.iter().map(member).collect::<Result<_, _>>()?;
     let select = dialect.one("SELECT shard, node FROM shards", Vec::new());
     let mut owners = vec![None; usize::from(SHARDS)];
     for row in server.pool.query_all_raw(select).await.map_err(errors::failed)? {
@@ -70,16 +81,16 @@ pub(super) async fn renew(server: &Server, node: NodeId, lease: Duration) -> Res
             *place = owner.map(NodeId);
         }
     }
-    Ok(View { now, members: members.into_iter().map(|(_, member)| member).collect(), owners })
+    Ok(View { now: Millis(now.unwrap_or_default()), members, owners })
 }
 
-fn member(row: &QueryResult) -> Result<(Millis, Member), StoreError> {
-    let (now, node, until, label, definitions): (i64, i64, i64, String, String) =
+fn member(row: &QueryResult) -> Result<Member, StoreError> {
+    let (node, until, label, definitions): (i64, i64, String, String) =
         row.try_get_many_by_index().map_err(errors::failed)?;
     // Of a newer program, perhaps: then it is not known what it can run.
     let definitions = serde_json::from_str(&definitions).unwrap_or_default();
     let info = NodeInfo { label, definitions };
-    Ok((Millis(now), Member { node: NodeId(node), info, until: Millis(until) }))
+    Ok(Member { node: NodeId(node), info, until: Millis(until) })
 }
 
 pub(super) async fn version(server: &Server) -> Result<i64, StoreError> {

@@ -237,8 +237,12 @@ impl Store for ServerStore {
 }
 
 impl Cluster for ServerStore {
-    fn renew(&self, node: NodeId, lease: Duration) -> Stored<'_, View> {
+    fn renew(&self, node: NodeId, lease: Duration) -> Stored<'_, ()> {
         self.detached(move |server| async move { cluster::renew(&server, node, lease).await })
+    }
+
+    fn view(&self) -> Stored<'_, View> {
+        Box::pin(cluster::view(&self.server))
     }
 
     fn version(&self) -> Stored<'_, i64> {

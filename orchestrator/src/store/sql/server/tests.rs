@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tercet_servers::{MariaDb, Postgres, Proxy};
 
 crate::store_conformance!(fn every_check);
+crate::store_conformance!(shared fn every_check_of_nodes);
 
 fn url(text: &str) -> DatabaseUrl {
     text.parse().unwrap()
@@ -21,11 +22,12 @@ async fn create(text: &str) -> ServerStore {
 
 async fn conforms(create_database: impl Fn(&str) -> String) {
     let next = AtomicU32::new(0);
-    every_check(|| {
+    let open = || {
         let url = create_database(&format!("store{}", next.fetch_add(1, Ordering::Relaxed)));
         async move { (Arc::new(create(&url).await) as Tested, ()) }
-    })
-    .await;
+    };
+    every_check_of_nodes(open).await;
+    every_check(open).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,15 +103,24 @@ async fn f7_a_commit_whose_answer_is_lost_is_ambiguous() {
     loses_commits(&server.url(), server.port()).await;
 }
 
-/// Whoever raises the incarnation waits for a batch that is under way, and finds what it wrote.
-async fn waits_for_batches(text: &str) {
+/// Whoever raises the incarnation, or takes the node over, waits for a batch that is under way, and finds what it wrote.
+async fn waits_for_batches(text: &str, by_take_over: bool) {
     let (one, other) = (create(text).await, create(text).await);
     let node = join(&one, NodeId(1)).await.unwrap();
     let tx = one.server.begin().await.unwrap();
     write::fence(&tx, one.server.dialect, node).await.unwrap();
     apply(&tx, one.server.dialect, &dialect::JOURNAL, vec![super::super::rows::journal(entry(1))]).await.unwrap();
+    // Its lease is at its end, so that it may be taken over.
+    let expire = "UPDATE leases SET expires = 0";
+    other.server.pool.execute_unprepared(expire).await.unwrap();
     let raising = other.clone();
-    let mut raised = tokio::spawn(async move { raising.raise(node, node.later(0)).await });
+    let mut raised = tokio::spawn(async move {
+        if by_take_over {
+            raising.take_over(node.node).await.map(drop)
+        } else {
+            raising.raise(node, node.later(0)).await
+        }
+    });
     let early = tokio::time::timeout(Duration::from_millis(300), &mut raised).await;
     assert!(early.is_err(), "it did not wait: {early:?}");
     tx.commit().await.unwrap();
@@ -121,8 +132,12 @@ async fn waits_for_batches(text: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn raising_an_incarnation_waits_for_the_batch_under_way() {
-    waits_for_batches(&Postgres::start().unwrap().url()).await;
-    waits_for_batches(&MariaDb::start().unwrap().url()).await;
+    let (postgres, mariadb) = (Postgres::start().unwrap(), MariaDb::start().unwrap());
+    for by_take_over in [false, true] {
+        let name = format!("waits_{by_take_over}");
+        waits_for_batches(&postgres.create(&name).unwrap(), by_take_over).await;
+        waits_for_batches(&mariadb.create(&name).unwrap(), by_take_over).await;
+    }
 }
 
 /// B31: several nodes that begin at once on an empty database; then on one where a migration broke off.
