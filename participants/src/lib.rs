@@ -18,7 +18,7 @@ pub mod orders;
 pub mod payments;
 pub mod points;
 pub mod price;
-mod publishing;
+pub mod publishing;
 pub mod push;
 pub mod red_packets;
 mod refusals;

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 use tercet_core::Namespace;
-use tercet_participant::nats::{NatsIngress, Serving, Texts};
+use tercet_participant::{
+    SeaOrm,
+    nats::{EventRelay, NatsIngress, Serving, Texts},
+};
 use tercet_shop::{
     PARTICIPANTS, Settings, Shop,
     channel::{Behaviour, Behaviours, Buyer, Charges, Charging, Script, ScriptError},
@@ -158,14 +161,22 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let serving = Serving::of(participants, arguments.namespace.clone()).start(nats.clone()).await?;
     tracing::info!(participants = names.join(", "), namespace = %arguments.namespace, "serving");
     let speaks = names.iter().any(|name| SPEAKERS.contains(&name.as_str()));
+    let events = shop.event_relay(nats.clone(), arguments.namespace.clone());
     let rounds = async {
         if speaks {
             speak(&shop, NatsIngress::new(nats, arguments.namespace)).await;
         }
         std::future::pending::<()>().await;
     };
+    let telling = async {
+        match events {
+            Some(events) => tell(&events).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = rounds => {}
+        () = telling => {}
         () = told_to_end() => {}
     }
     tracing::info!("ending: calls that are there are answered, and no more are taken in");
@@ -204,6 +215,16 @@ async fn speak(shop: &Shop, ingress: NatsIngress) {
             () = tokio::time::sleep(ROUND_EVERY) => {}
             () = shop.kept() => {}
         }
+    }
+}
+
+/// What has happened to orders reaches the stream of published events, round after round.
+async fn tell(events: &EventRelay<SeaOrm>) {
+    loop {
+        if let Err(error) = events.sweep().await {
+            tracing::warn!(%error, "failed to read what is published of orders; it is tried again");
+        }
+        tokio::time::sleep(ROUND_EVERY).await;
     }
 }
 

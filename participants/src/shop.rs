@@ -230,7 +230,7 @@ impl Shop {
         self.participants.clone()
     }
 
-    fn hosts(&self, name: &str) -> bool {
+    pub(crate) fn hosts(&self, name: &str) -> bool {
         self.participants.iter().any(|participant| participant.name() == name)
     }
 

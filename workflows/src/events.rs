@@ -3,10 +3,7 @@
 use std::sync::Arc;
 use tercet::published::{EventSource, Paging, PublishedEvent, Wanted};
 use tercet_participant::outbox::{EventFilter, EventNumber, Published, Subject};
-use tercet_shop::Shop;
-
-/// Who publishes the changes of orders.
-const SOURCE: &str = "orders";
+use tercet_shop::{Shop, publishing::ORDERS};
 
 /// The changes of that shop's orders.
 #[derive(Clone)]
@@ -28,7 +25,7 @@ fn shown(published: Published) -> PublishedEvent {
     PublishedEvent {
         number: number.0,
         id: event.id(),
-        source: SOURCE.to_owned(),
+        source: ORDERS.to_owned(),
         subject: event.subject.0,
         version: event.version.0,
         kind: event.kind,
