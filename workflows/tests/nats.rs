@@ -300,3 +300,36 @@ fn a_node_lists_the_participants_that_are_there() {
     let said = String::from_utf8(gone.stderr).unwrap();
     assert!(said.contains("the connection to NATS at 127.0.0.1:"), "{said}");
 }
+
+/// What happened to orders reaches the broker's stream, is read again since a moment, and comes back after the broker has lost everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_to_orders_is_replayed_also_after_the_broker_lost_everything() {
+    for version in Version::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Setup::default().jetstream().start(version).unwrap();
+        let shop = open_shop(folder.path()).await;
+        shop.seed(&(0..3).map(sale).collect::<Vec<_>>()).await.unwrap();
+        drop(shop);
+        let (participants, node) = (Process::start(folder.path(), &server), Node::start(folder.path(), &server));
+        let replayed = |arguments: &[&str]| {
+            let said = node.run(folder.path(), &[&["events", "replay", "-o", "jsonl"], arguments].concat());
+            let text = String::from_utf8(said.stdout).unwrap();
+            let id = |line: &str| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned()
+            };
+            text.lines().map(id).collect::<Vec<_>>()
+        };
+        let until = |ids: &[&str]| {
+            while replayed(&["--since", "1h"]) != ids {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        };
+        until(&["order-0@1", "order-1@1", "order-2@1"]);
+        assert_eq!(replayed(&["--subject", "order-1"]), ["order-1@1"]);
+        assert_eq!(replayed(&["--since", "2999-01-01T00:00:00Z"]), Vec::<String>::new());
+        server.wipe().unwrap();
+        server.start_again().unwrap();
+        until(&["order-0@1", "order-1@1", "order-2@1"]);
+        participants.end();
+    }
+}
