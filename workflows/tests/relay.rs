@@ -1,5 +1,5 @@
 //! Outboxes of participants emptied into a node over NATS: what is acknowledged is journaled, what can never succeed is set aside, and
-//! all else waits where it is.
+//! all else waits where it is. And services that have no outbox, and a broker's stream instead.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -8,13 +8,13 @@ use tercet::{
     Engine, Machine, Parts, engine::Settings as EngineSettings, ingress::Ingress, store::SqliteStore,
     transport::InProcess,
 };
-use tercet_core::{Namespace, SagaKey};
+use tercet_core::{Namespace, Payload, SagaKey};
 use tercet_nats::{Settings, async_nats::Client, connect};
 use tercet_participant::{
     Database, Outbox, SeaOrm,
     database::{Access, Tx},
-    nats::NatsIngress,
-    outbox::{Relay, Swept},
+    nats::{NatsIngress, Publisher},
+    outbox::{Relay, Start, Swept},
 };
 use tercet_servers::nats::{Nats, Setup, Version};
 use tercet_shop::{
@@ -144,4 +144,55 @@ async fn b26_two_hundred_starts_under_one_key_are_one_saga() {
     let row = node.engine.find("refund_money".parse().unwrap(), "order-7".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(told, BTreeSet::from([row.id.to_string()]));
     node.end().await;
+}
+
+/// A service without a database: what the broker has stored outlives the broker's death and waits for a node; sent again long after, it is
+/// still one saga.
+#[tokio::test]
+async fn a_service_without_a_database_has_its_sagas_started() {
+    for version in Version::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server =
+            Setup::default().jetstream().start(version).unwrap();
+        let nats = Settings::of(&server.url()).unwrap();
+        let publisher = Publisher::new(nats.clone(), shop());
+        let start = |key: &str| Start {
+            definition: "refund_money".parse().unwrap(),
+            key: key.parse().unwrap(),
+            input: Payload::of(&request(key)).unwrap(),
+        };
+        for key in ["r-1", "r-2"] {
+            assert!(!publisher.start(&start(key)).await.unwrap().before);
+        }
+        server.kill();
+        server.start_again().unwrap();
+        let node = Node::start(folder.path(), &nats).await;
+        let found =
+            async |key: &str| node.engine.find("refund_money".parse().unwrap(), key.parse().unwrap()).await.unwrap();
+        for key in ["r-1", "r-2"] {
+            while found(key).await.is_none() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        let first = found("r-1").await.unwrap().id;
+        // The broker has forgotten that it ever saw it.
+        server.wipe().unwrap();
+        server.start_again().unwrap();
+        let again = async |key: &str| loop {
+            match publisher.start(&start(key)).await {
+                Ok(stored) => break stored,
+                Err(error) if error.may_pass() => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert!(!again("r-1").await.before);
+        again("r-3").await;
+        while found("r-3").await.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(found("r-1").await.unwrap().id, first, "{version:?}");
+        let sagas: u64 = node.engine.counts().await.unwrap().iter().map(|count| count.sagas).sum();
+        assert_eq!(sagas, 3);
+        node.end().await;
+    }
 }
