@@ -40,6 +40,8 @@ pub(crate) struct Report {
     told: Told,
     fired: Vec<Fired>,
     asked_in_vain: (u64, u64),
+    /// How often a node took over from one that was not heard of, and how often one learnt that it had been.
+    take_overs: [usize; 2],
     took: Duration,
     wrong: Vec<String>,
     /// The databases, for as long as this is looked at.
@@ -58,6 +60,7 @@ pub(crate) async fn check(ended: Ended) -> Report {
         wrong.push(format!("{} sagas have neither ended nor parked", sagas.under_way));
     }
     let asked_in_vain = nodes.asked_in_vain();
+    let take_overs = ["took over a node", "this node was taken over"].map(|words| place.times_said(words));
     place.close();
 
     let mut told = Told::default();
@@ -68,8 +71,21 @@ pub(crate) async fn check(ended: Ended) -> Report {
     wrong.extend(told.violations(&shop, &ledger, sagas.parked).await);
     wrong.extend(each_effect_once(&ledger, &by_definition, sagas.parked));
     let url = place.shop.clone();
-    let place = place;
-    Report { options, shop, url, sagas, by_definition, ledger, told, fired, asked_in_vain, took, wrong, _place: place }
+    Report {
+        options,
+        shop,
+        url,
+        sagas,
+        by_definition,
+        ledger,
+        told,
+        fired,
+        asked_in_vain,
+        take_overs,
+        took,
+        wrong,
+        _place: place,
+    }
 }
 
 fn text<'a>(row: &'a Value, name: &str) -> &'a str {
@@ -169,6 +185,8 @@ impl Report {
         for Fired { fault, at_rest, after } in &self.fired {
             line(format!("{:>7.1} s  {at_rest:>5} at rest  {fault}", after.as_secs_f64()));
         }
+        let [took_over, taken_over] = self.take_overs;
+        line(format!("take-overs: {took_over}; nodes that learnt of theirs, and joined again: {taken_over}"));
         let (unavailable, unanswered) = self.asked_in_vain;
         line(format!("asked in vain: refused for now {unavailable} times, not answered {unanswered} times"));
         for (currency, account) in &self.ledger.channel.accounts {

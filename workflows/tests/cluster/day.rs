@@ -20,7 +20,7 @@ use tercet_workflows::demo::{Cases, DemoError, Sagas, Stage, Story, wares};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 /// The pace of the third party's delays, by everybody's clock.
@@ -31,6 +31,9 @@ const QUIET: Duration = Duration::from_secs(180);
 
 /// By the machine's clock: whatever is declared to wait is shorter.
 const STALLED_AFTER: Duration = Duration::from_secs(150);
+
+/// By the machine's clock: no fault keeps all nodes away for so long.
+const GONE_AFTER: Duration = Duration::from_secs(40);
 
 /// Opens the shop's databases, beside whoever has them open.
 pub(crate) async fn open_shop(url: &str, options: &Options) -> Shop {
@@ -56,15 +59,19 @@ pub(crate) async fn run(options: Options) -> Report {
     let set_up = begun.elapsed();
 
     let (told, at_rest) = watch::channel(0);
-    let faults = faults::all(place, options.sagas as u64, options.rounds, options.pause, at_rest);
+    let faults = faults::all(place, options.sagas as u64, options.rounds, options.lease, at_rest);
     let faults = tokio::spawn(faults);
     let stalled = until_rest(&nodes, &cases, &options, &told).await;
     let took = begun.elapsed() - set_up;
     drop(told);
     let (mut place, fired) = faults.await.unwrap();
     let mut wrong = place.fallen();
-    if let Err(stalled) = stalled {
-        wrong.push(format!("{stalled}\n{}", place.said()));
+    match stalled {
+        Ok(()) => {}
+        Err(Stalled::Nobody) => {
+            panic!("no node has answered for {GONE_AFTER:?}:\n{}{}", wrong.join("\n"), place.said())
+        }
+        Err(Stalled::Stuck(sagas)) => wrong.push(format!("{sagas}\n{}", place.said())),
     }
     Box::pin(check::check(check::Ended { options, cases, script, nodes, place, shop, fired, took, wrong })).await
 }
@@ -91,14 +98,23 @@ fn let_in(nodes: &Nodes, cases: &Cases, at_once: usize) -> JoinSet<Result<(), De
     buyers
 }
 
-/// Follows all sagas until each has ended or stands parked, and nothing more comes; what is stuck, if they do not.
-async fn until_rest(nodes: &Nodes, cases: &Cases, options: &Options, told: &watch::Sender<u64>) -> Result<(), String> {
+/// Why a day does not come to its end.
+enum Stalled {
+    /// No node answers.
+    Nobody,
+    /// Nothing goes on; with the sagas that have neither ended nor parked.
+    Stuck(String),
+}
+
+/// Follows all sagas until each has ended or stands parked, and nothing more comes.
+async fn until_rest(nodes: &Nodes, cases: &Cases, options: &Options, told: &watch::Sender<u64>) -> Result<(), Stalled> {
     let mut buyers = let_in(nodes, cases, options.at_once);
     let stage = Stage(nodes.clone());
     let mut requests = cases.requests.iter().peekable();
     let (mut last, mut changed) = (Sagas::default(), Instant::now());
     loop {
-        let sagas = Sagas::of(&nodes.counts().await.unwrap());
+        let counts = timeout(GONE_AFTER, nodes.counts()).await.map_err(|_| Stalled::Nobody)?;
+        let sagas = Sagas::of(&counts.unwrap());
         let at_rest = sagas.confirmed + sagas.cancelled + sagas.parked;
         told.send_replace(at_rest);
         if sagas != last {
@@ -112,11 +128,11 @@ async fn until_rest(nodes: &Nodes, cases: &Cases, options: &Options, told: &watc
             return Ok(());
         }
         if changed.elapsed() > STALLED_AFTER {
-            return Err(stuck(nodes, sagas).await);
+            return Err(Stalled::Stuck(stuck(nodes, sagas).await));
         }
         let room = (options.at_once as u64).saturating_sub(sagas.under_way);
         for request in requests.by_ref().take(usize::try_from(room).unwrap()) {
-            stage.ask(request).await.unwrap();
+            timeout(GONE_AFTER, stage.ask(request)).await.map_err(|_| Stalled::Nobody)?.unwrap();
         }
         sleep(Duration::from_millis(150)).await;
     }

@@ -26,7 +26,7 @@ pub(crate) enum Fault {
 impl Fault {
     pub(crate) const ALL: [Self; 4] = [Self::KillNode, Self::PauseNode, Self::WipeBroker, Self::CrashStore];
 
-    async fn happen(self, place: &mut Place, round: usize, pause: Duration) {
+    async fn happen(self, place: &mut Place, round: usize, lease: Duration) {
         let nodes = place.nodes.len();
         match self {
             Self::KillNode => {
@@ -39,7 +39,7 @@ impl Fault {
                 let node = &place.nodes[(round + 1) % nodes];
                 let process = node.process.as_ref().unwrap();
                 process.signal("STOP");
-                sleep(pause).await;
+                sleep(lease * 2).await;
                 process.signal("CONT");
             }
             Self::WipeBroker => {
@@ -79,7 +79,7 @@ pub(crate) struct Fired {
 
 /// Lets everything go wrong, so many times, spread over the first three quarters of the sagas.
 pub(crate) async fn all(
-    mut place: Place, sagas: u64, rounds: usize, pause: Duration, mut at_rest: watch::Receiver<u64>,
+    mut place: Place, sagas: u64, rounds: usize, lease: Duration, mut at_rest: watch::Receiver<u64>,
 ) -> (Place, Vec<Fired>) {
     let (begun, mut fired) = (Instant::now(), Vec::new());
     let plan: Vec<_> = (0..rounds).flat_map(|round| Fault::ALL.map(|fault| (round, fault))).collect();
@@ -90,7 +90,7 @@ pub(crate) async fn all(
         let Ok(at_rest) = at_rest.wait_for(|at_rest| *at_rest >= due).await.map(|at_rest| *at_rest) else { break };
         eprintln!("{at_rest} at rest: {fault}");
         fired.push(Fired { fault, at_rest, after: begun.elapsed() });
-        fault.happen(&mut place, round, pause).await;
+        fault.happen(&mut place, round, lease).await;
     }
     (place, fired)
 }

@@ -31,8 +31,8 @@ pub(crate) struct Options {
     pub(crate) at_once: usize,
     /// How many times as fast as the machine's clock everybody's runs.
     pub(crate) times: u32,
-    /// How long a node is stopped, by the machine's clock: longer than a lease.
-    pub(crate) pause: Duration,
+    /// How long a node that is not heard of keeps what it owns, by the database's clock.
+    pub(crate) lease: Duration,
 }
 
 impl Default for Options {
@@ -40,13 +40,13 @@ impl Default for Options {
         Self {
             store: Store::Postgres,
             shelf: Shelf::Files,
-            nodes: 1,
+            nodes: 2,
             sagas: 150,
             seed: 7,
             rounds: 1,
             at_once: 64,
             times: 30,
-            pause: Duration::from_secs(3),
+            lease: Duration::from_secs(2),
         }
     }
 }
@@ -54,7 +54,8 @@ impl Default for Options {
 impl Options {
     /// As the environment says, which `./tests/run cluster` sets from its flags.
     pub(crate) fn told() -> Self {
-        let usual = Self { sagas: 2_000, rounds: 3, at_once: 250, times: 20, ..Self::default() };
+        let usual =
+            Self { sagas: 2_000, rounds: 3, at_once: 250, times: 20, lease: Duration::from_secs(5), ..Self::default() };
         Self {
             store: told("STORE", usual.store),
             nodes: told("NODES", usual.nodes),

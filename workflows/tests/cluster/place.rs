@@ -4,6 +4,7 @@ use crate::options::{Options, Shelf, Store};
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 use tempfile::TempDir;
 use tercet_servers::{
@@ -87,12 +88,16 @@ pub(crate) struct Place {
     pub(crate) shop: String,
     folder: TempDir,
     times: u32,
+    lease: Duration,
 }
 
 impl Place {
     /// The servers, and folders for all else: no node and no participant runs yet.
     pub(crate) fn new(options: &Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        for program in PROGRAMS {
+            keep(&program_beside(program), &folder.path().join(program));
+        }
         let server = Server::start(options.store).unwrap();
         let shop = match options.shelf {
             Shelf::Files => format!("sqlite:{}/{{participant}}.db", folder.path().display()),
@@ -107,6 +112,7 @@ impl Place {
             shop,
             folder,
             times: options.times,
+            lease: options.lease,
         }
     }
 
@@ -115,8 +121,8 @@ impl Place {
     }
 
     /// The command, untouched by the settings of whoever runs the test, and told where everything is.
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.folder.path().join(program));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TERCET_") || name == "DATABASE_URL" {
                 command.env_remove(name);
@@ -128,8 +134,9 @@ impl Place {
     }
 
     fn tercet(&self) -> Command {
-        let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_tercet")));
+        let mut command = self.command("tercet");
         command.env("TERCET_DATABASE__URL", self.server.url());
+        command.env("TERCET_CLUSTER__LEASE", humantime::format_duration(self.lease).to_string());
         command
     }
 
@@ -138,10 +145,9 @@ impl Place {
         let migrated = self.tercet().arg("migrate").stdin(Stdio::null()).output().unwrap();
         assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         for name in PARTICIPANTS {
-            let mut command = self.command(&shop_program());
+            let mut command = self.command("tercet-shop");
             command.args(["--only", name, "--database", &self.shop, "--log", "warn", "--script"]).arg(self.script());
-            let process = Process::start(name, &mut command, &self.folder.path().join(format!("{name}.log")));
-            self.participants.push(process.unwrap());
+            self.participants.push(Process::start(name, &mut command, &self.log(name)).unwrap());
         }
         for number in 0..self.nodes.len() {
             self.start_node(number);
@@ -154,7 +160,7 @@ impl Place {
         let mut command = self.tercet();
         let listen = self.nodes[number].url().replace("http://", "");
         command.args(["serve", "--listen", &listen, "--log", "warn"]);
-        let mut process = Process::start(&name, &mut command, &self.folder.path().join(format!("{name}.log"))).unwrap();
+        let mut process = Process::start(&name, &mut command, &self.log(&name)).unwrap();
         let node = &mut self.nodes[number];
         process.wait_until(|| node.port.answers()).unwrap();
         node.process = Some(process);
@@ -169,6 +175,16 @@ impl Place {
             Some(format!("{name} has ended by itself ({how}), and said:\n{}", process.said()))
         };
         nodes.chain(participants).filter_map(ended).collect()
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+
+    /// How often nodes have said that, in all their lives.
+    pub(crate) fn times_said(&self, words: &str) -> usize {
+        let logs = self.nodes.iter().map(|node| std::fs::read_to_string(self.log(&node.name)).unwrap_or_default());
+        logs.map(|log| log.lines().filter(|line| line.contains(words)).count()).sum()
     }
 
     /// The end of what each node has said.
@@ -188,9 +204,19 @@ impl Place {
     }
 }
 
-/// `tercet-shop` beside `tercet`: both are built by whoever builds the workspace.
-fn shop_program() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_tercet")).with_file_name("tercet-shop");
+/// What nodes and participants run.
+const PROGRAMS: [&str; 2] = ["tercet", "tercet-shop"];
+
+/// Both are built by whoever builds the workspace.
+fn program_beside(name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_tercet")).with_file_name(name);
     assert!(program.is_file(), "{} is not built: run `cargo build -p tercet-shop` first", program.display());
     program
+}
+
+/// The program as it is now, whatever is built while the day lasts.
+fn keep(program: &Path, to: &Path) {
+    if std::fs::hard_link(program, to).is_err() {
+        std::fs::copy(program, to).unwrap();
+    }
 }
