@@ -1,4 +1,5 @@
-//! Version 4: several nodes on one database: their leases, who owns which shard, and answers to what one node asked another.
+//! Version 4: several nodes on one database: their leases, who owns which shard or was lent a saga, and answers to what one node
+//! asked another.
 
 use crate::tables::{bytes, create_table, name, text};
 use sea_orm::{
@@ -42,6 +43,11 @@ impl MigrationTrait for Ownership {
             .col(ColumnDef::new("one").small_integer().not_null().primary_key())
             .col(ColumnDef::new("version").big_integer().not_null());
         create_table(manager, ownership).await?;
+        let mut lent = Table::create();
+        lent.table("lent")
+            .col(ColumnDef::new("saga_id").binary_len(16).not_null().primary_key())
+            .col(ColumnDef::new("node").big_integer().not_null());
+        create_table(manager, lent).await?;
         let mut answers = Table::create();
         answers
             .table("answers")

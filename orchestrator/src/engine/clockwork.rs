@@ -25,7 +25,19 @@ const KEYS_KEPT: u32 = 4;
 pub(super) async fn timers(shared: Arc<Shared>) {
     while !shared.is_stopped() {
         timers_of(&shared, |shared| shared.owns()).await;
+        timers_of_guests(&shared).await;
         shared.env.sleep_until(shared.env.now().plus(shared.settings.look_ahead / 2)).await;
+    }
+}
+
+/// Those of sagas that were lent to this node: few.
+async fn timers_of_guests(shared: &Shared) {
+    let guests = shared.guests.borrow().clone();
+    if !guests.is_empty() {
+        match shared.store.timers_of(guests).await {
+            Ok(rows) => shared.send(Message::Timers(rows)),
+            Err(error) => pause(shared, &error).await,
+        }
     }
 }
 
@@ -63,11 +75,11 @@ pub(super) async fn inbox(shared: Arc<Shared>) {
         None => shared.settings.inbox_every,
     };
     while !shared.is_stopped() {
-        let rows = shared.store.inbox(shared.owns(), shared.inbox_in_hand(), PAGE).await;
+        let rows = inbox_rows(&shared).await;
         let more = match rows {
             Ok(rows) => {
                 shared.can_read();
-                let more = rows.len() == PAGE as usize;
+                let more = rows.len() >= PAGE as usize;
                 rows.into_iter().for_each(|(id, item)| hand_over(&shared, id, &item));
                 more
             }
@@ -87,9 +99,22 @@ pub(super) async fn inbox(shared: Arc<Shared>) {
     }
 }
 
+/// Of this node's shards, and of the sagas lent to it.
+async fn inbox_rows(shared: &Shared) -> Result<Vec<(InboxId, InboxItem)>, StoreError> {
+    let mut rows = shared.store.inbox(shared.owns(), shared.inbox_in_hand(), PAGE).await?;
+    let guests = shared.guests.borrow().clone();
+    if let Some(cluster) = shared.store.cluster().filter(|_| !guests.is_empty()) {
+        rows.extend(cluster.inbox_of(guests, shared.inbox_in_hand(), PAGE).await?);
+    }
+    Ok(rows)
+}
+
 fn hand_over(shared: &Arc<Shared>, id: InboxId, item: &InboxItem) {
     shared.hand_over(id);
     match serde_json::from_slice::<Note>(&item.message) {
+        Ok(Note::Asked { ticket, note }) if matches!(*note, Note::Start { .. }) => {
+            shared.env.spawn(Box::pin(elsewhere::start_for(shared.clone(), id, ticket, *note)));
+        }
         Ok(note) => {
             let (what, reply) = coming(shared, note);
             shared.send(Message::Event(Incoming { saga: item.saga, what, inbox: Some(id), reply }));
@@ -105,6 +130,7 @@ fn coming(shared: &Arc<Shared>, note: Note) -> (Coming, Option<Reply<Snapshot>>)
     let what = match note {
         Note::Answer { step, phase, answer } => return (Coming::Answer { step, phase, answer }, None),
         Note::Asked { ticket, note } => return (coming(shared, *note).0, Some(elsewhere::answer_by(shared, ticket))),
+        Note::Begun | Note::Start { .. } => return (Coming::Begun, None),
         Note::Cancel { by, reason } => What::CancelRequested { by, reason },
         Note::Operate { step, action, by, reason } => What::Operated(Operated { step, action, by, reason }),
         Note::Signal { id, name, payload, from } => What::Signalled(Signalled { id, name, payload, from }),

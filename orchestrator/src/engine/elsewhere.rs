@@ -3,17 +3,17 @@
 use super::{
     EngineError, Shared,
     active::{has_reached, unfold},
-    message::{Coming, Incoming, Message, Note, Reply, Snapshot, Until},
+    message::{Coming, Incoming, Message, NewSaga, Note, Reply, Snapshot, StartedSaga, Until},
     worker::Worker,
     writing::UNSURE,
 };
-use crate::store::{Cluster, InboxItem, StoreError};
+use crate::store::{Cluster, InboxId, InboxItem, Shards, StoreError};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tercet_core::{Millis, Operated, SagaId, Signalled, What};
+use tercet_core::{DefinitionName, Millis, Operated, SagaId, Signalled, What};
 use tokio::sync::oneshot;
 
 /// Between two looks at whether answers are there.
@@ -28,7 +28,8 @@ const STALE: Duration = Duration::from_secs(600);
 /// Between two looks at a saga that somebody waits for here and another node works on, at first and at most.
 const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-type Answered = Result<(), EngineError>;
+/// What the node says that was asked: of a start, which saga it is, and whether it is new.
+type Answered = Result<Option<(SagaId, bool)>, EngineError>;
 
 /// What this node has asked others and waits for, by its ticket.
 #[derive(Debug, Default)]
@@ -69,7 +70,7 @@ fn note_of(what: Coming) -> Option<Note> {
         Coming::Event(What::Operated(Operated { step, action, by, reason })) => {
             Some(Note::Operate { step, action, by, reason })
         }
-        Coming::Event(_) | Coming::Due(_) => None,
+        Coming::Event(_) | Coming::Due(_) | Coming::Begun => None,
     }
 }
 
@@ -80,7 +81,7 @@ async fn ask(shared: Arc<Shared>, saga: SagaId, note: Note, reply: Reply<Snapsho
         Err(error) => Err(error.into()),
     };
     let snapshot = match answered {
-        Ok(()) => read(&shared, saga).await.and_then(|snapshot| snapshot.ok_or(EngineError::UnknownSaga { saga })),
+        Ok(_) => read(&shared, saga).await.and_then(|snapshot| snapshot.ok_or(EngineError::UnknownSaga { saga })),
         Err(error) => Err(error),
     };
     drop(reply.send(snapshot));
@@ -134,6 +135,59 @@ async fn answers(shared: Arc<Shared>) {
     }
 }
 
+/// Has a saga started by a node that has its definition. `None`: there is no such node.
+pub(super) async fn start(shared: &Arc<Shared>, new: &NewSaga) -> Option<Result<StartedSaga, EngineError>> {
+    let saga = match place_for(shared, new).await {
+        Ok(Some(saga)) => saga,
+        Ok(None) => return None,
+        Err(error) => return Some(Err(error.into())),
+    };
+    let NewSaga { definition, version, key, input } = new.clone();
+    let answered = match put(shared, saga, Note::Start { definition, version, key, input }).await {
+        Ok(answer) => answer.await.unwrap_or_else(|_| Err(EngineError::Unavailable(UNSURE.to_owned()))),
+        Err(error) => Err(error.into()),
+    };
+    Some(answered.and_then(|started| match started {
+        Some((id, new)) => Ok(StartedSaga { id, new }),
+        None => Err(EngineError::Bug("a start was answered without a saga".to_owned())),
+    }))
+}
+
+/// An id, which no saga gets, in a shard of a node that has the definition: in its inbox that node finds the start.
+async fn place_for(shared: &Shared, new: &NewSaga) -> Result<Option<SagaId>, StoreError> {
+    let Some(cluster) = shared.store.cluster() else { return Ok(None) };
+    let view = cluster.view().await?;
+    let has = |(name, version): &(DefinitionName, u32)| {
+        *name == new.definition && new.version.is_none_or(|wanted| wanted == *version)
+    };
+    let here = view.members.iter().filter(|member| member.until > view.now);
+    let able: Vec<Shards> =
+        here.filter(|member| member.info.definitions.iter().any(has)).map(|m| view.owned_by(m.node)).collect();
+    let shards = able.iter().fold(Shards::NONE, |all, owned| all.with(owned));
+    let random = shared.env.random();
+    let id = |shard| SagaId::from_parts(shared.env.now().0.unsigned_abs(), [0; 10], shard);
+    Ok(shards.nth((random >> 32) as u32).map(id))
+}
+
+/// Another node's start, which this node has the definition for, or says that it has not.
+pub(super) async fn start_for(shared: Arc<Shared>, row: InboxId, ticket: i64, note: Note) {
+    let Note::Start { definition, version, key, input } = note else { return };
+    let (reply, started) = oneshot::channel();
+    shared.send(Message::Start(NewSaga { definition, version, key, input }, reply));
+    let Some(cluster) = shared.store.cluster() else { return };
+    if let Ok(started) = started.await {
+        let answer = started.map(|started| Some((started.id, started.new)));
+        if let Err(error) = say(&shared, cluster, ticket, &answer).await {
+            tracing::warn!(%error, "failed to answer another node");
+        }
+        // After the answer: a start is done twice without harm.
+        if let Err(error) = shared.store.forget_inbox(vec![row]).await {
+            tracing::debug!(%error, "failed to delete an inbox row: it is read again");
+        }
+    }
+    shared.taken(&[row]);
+}
+
 /// A reply that goes back to the node that asked, once this one knows what to say.
 pub(super) fn answer_by(shared: &Arc<Shared>, ticket: i64) -> Reply<Snapshot> {
     let (reply, answer) = oneshot::channel::<Result<Snapshot, EngineError>>();
@@ -142,7 +196,7 @@ pub(super) fn answer_by(shared: &Arc<Shared>, ticket: i64) -> Reply<Snapshot> {
         // Without a word from the worker nobody knows: the other node says so by itself.
         let Ok(answer) = answer.await else { return };
         let Some(cluster) = shared.store.cluster() else { return };
-        if let Err(error) = say(&shared, cluster, ticket, &answer.map(drop)).await {
+        if let Err(error) = say(&shared, cluster, ticket, &answer.map(|_| None)).await {
             tracing::warn!(%error, "failed to answer another node");
         }
     }));

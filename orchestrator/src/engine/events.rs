@@ -36,7 +36,7 @@ pub(super) const PANICS_MAX: u8 = 3;
 impl Worker {
     pub(super) fn incoming(&mut self, incoming: Incoming) {
         let saga = incoming.saga;
-        if !self.owned.have(saga) {
+        if !self.is_own(saga) {
             return self.elsewhere(saga, Message::Event(incoming));
         }
         if let Some(why) = self.quarantined.get(&saga) {
@@ -99,6 +99,7 @@ impl Worker {
     /// The event that comes of what came, or why there can be none.
     fn what(&self, active: &Active, coming: Coming) -> Result<Option<What>, EngineError> {
         let what = match coming {
+            Coming::Begun => return Ok(None),
             Coming::Due(name) => return Ok(timer_of(&name).map(What::TimerFired)),
             Coming::Answer { step, phase, answer } => return answered(active, step, phase, answer).map(Some),
             Coming::Event(what) => what,
@@ -211,7 +212,7 @@ impl Worker {
     }
 
     pub(super) fn watch(&mut self, saga: SagaId, until: Until, reply: Reply<Snapshot>) {
-        if !self.owned.have(saga) {
+        if !self.is_own(saga) {
             return self.elsewhere(saga, Message::Watch(saga, until, reply));
         }
         if let Some(why) = self.quarantined.get(&saga) {

@@ -27,7 +27,7 @@ impl Worker {
             return;
         }
         self.tell_watchers(saga);
-        if !self.owned.have(saga) {
+        if !self.is_own(saga) {
             return;
         }
         let Some(active) = self.sagas.get_mut(&saga) else { return };
@@ -41,7 +41,11 @@ impl Worker {
             self.take_in_hand(saga, &key, command);
         }
         if self.sagas.get(&saga).is_some_and(Active::only_waits) && !self.is_being_written(saga) {
-            let hands = self.sagas.remove(&saga).map(|active| active.hands).unwrap_or_default();
+            let active = self.sagas.remove(&saga);
+            if active.as_ref().is_some_and(|active| active.state.life.is_ended()) {
+                self.give_back(saga);
+            }
+            let hands = active.map(|active| active.hands).unwrap_or_default();
             hands.values().for_each(|hand| drop(self.agenda.remove(&hand.next)));
         }
     }
@@ -133,7 +137,7 @@ impl Worker {
         else {
             return;
         };
-        if !self.stopping.is_empty() || !self.owned.have(saga) {
+        if !self.stopping.is_empty() || !self.is_own(saga) {
             return;
         }
         let Some(Command::Call(call)) = self.command(saga, &key) else { return };
@@ -183,7 +187,7 @@ impl Worker {
 
     /// An attempt's time is over, or it is time for the next one.
     pub(super) fn hand_due(&mut self, saga: SagaId, number: u64) {
-        if !self.owned.have(saga) {
+        if !self.is_own(saga) {
             return;
         }
         let Some(active) = self.sagas.get(&saga) else { return };
@@ -201,7 +205,7 @@ impl Worker {
     /// What became of a call. An answer is evidence whether or not anybody still waits for it.
     pub(super) fn heard(&mut self, heard: Heard) {
         let saga = heard.saga;
-        if !self.owned.have(saga) {
+        if !self.is_own(saga) {
             return;
         }
         let Some(active) = self.sagas.get(&saga) else {

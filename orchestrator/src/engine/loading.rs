@@ -4,6 +4,7 @@ use super::{
     EngineError, Shared,
     active::{Active, HandKey, unfold},
     clockwork::pause,
+    lending::Which,
     message::{Coming, Incoming, Loaded, Message},
     worker::Worker,
 };
@@ -20,7 +21,7 @@ const AT_ONCE: usize = 256;
 impl Worker {
     /// Has a saga read, and the message handled when it is there.
     pub(super) fn want(&mut self, saga: SagaId, message: Option<Message>) {
-        if !self.owned.have(saga) {
+        if !self.is_own(saga) {
             return message.into_iter().for_each(|message| self.elsewhere(saga, message));
         }
         if self.sagas.contains_key(&saga) || self.quarantined.contains_key(&saga) {
@@ -51,8 +52,9 @@ impl Worker {
         if self.sagas.contains_key(&saga) {
             return messages.into_iter().for_each(|message| self.handle(message));
         }
-        let revive = AssertUnwindSafe(|| self.revive(saga, read?));
-        let read = catch_unwind(revive).unwrap_or_else(|_| Err("reading it back panicked: look at the log".to_owned()));
+        let revive = AssertUnwindSafe(|| self.revive(saga, read.map_err(Unread::Broken)?));
+        let read = catch_unwind(revive)
+            .unwrap_or_else(|_| Err(Unread::Broken("reading it back panicked: look at the log".to_owned())));
         match read {
             Ok(true) => {
                 self.restart_children(saga);
@@ -67,7 +69,17 @@ impl Worker {
                     refuse(message, EngineError::UnknownSaga { saga });
                 }
             }
-            Err(why) => {
+            Err(Unread::Lacks { which, why, is_end: false }) => self.lend(saga, which, &why, messages),
+            // How one has ended can be read all the same; nothing more happens to it.
+            Err(Unread::Lacks { why, .. }) => {
+                for message in messages {
+                    match message {
+                        Message::Watch(..) => self.elsewhere(saga, message),
+                        _ => refuse(message, EngineError::Quarantined { saga, why: why.clone() }),
+                    }
+                }
+            }
+            Err(Unread::Broken(why)) => {
                 self.quarantine(saga, &why);
                 for message in messages {
                     refuse(message, EngineError::Quarantined { saga, why: why.clone() });
@@ -77,19 +89,20 @@ impl Worker {
     }
 
     /// Into memory. False for a saga that is not there.
-    fn revive(&mut self, saga: SagaId, loaded: Loaded) -> Result<bool, String> {
+    fn revive(&mut self, saga: SagaId, loaded: Loaded) -> Result<bool, Unread> {
         if loaded.journal.is_empty() {
             return Ok(false);
         }
-        let state = unfold(&loaded.journal)?;
+        let state = unfold(&loaded.journal).map_err(Unread::Broken)?;
         let (name, version) = (state.begin.definition.clone(), state.begin.version);
         let Some(graph) = self.shared.registry.get(&name, version).cloned() else {
-            return Err(format!(
-                "its definition `{name}` version {version} is not registered here: run a build that has it"
-            ));
+            let why =
+                format!("its definition `{name}` version {version} is not registered here: run a build that has it");
+            return Err(Unread::Lacks { which: (name, version), why, is_end: state.life.is_ended() });
         };
         if graph.fingerprint() != state.begin.fingerprint {
-            return Err(format!("it began with another `{name}` version {version}: run the build that it began with"));
+            let why = format!("it began with another `{name}` version {version}: run the build that it began with");
+            return Err(Unread::Broken(why));
         }
         let commands = tercet_core::outstanding(&state);
         let projection = super::active::projection(&state, &commands);
@@ -153,6 +166,14 @@ impl Worker {
     }
 }
 
+/// Why a saga that is there cannot be worked on.
+enum Unread {
+    /// Its definition is not here.
+    Lacks { which: Which, why: String, is_end: bool },
+    /// It cannot be read at all.
+    Broken(String),
+}
+
 async fn mark(
     shared: &Shared, incarnation: crate::store::Incarnation, saga: SagaId, why: String,
 ) -> Result<(), StoreError> {
@@ -205,7 +226,7 @@ async fn read_all(shared: &Shared, sagas: &[SagaId]) -> Result<Vec<Loaded>, Stor
     Ok(loaded)
 }
 
-fn refuse(message: Message, error: EngineError) {
+pub(super) fn refuse(message: Message, error: EngineError) {
     match message {
         Message::Event(Incoming { reply: Some(reply), .. }) | Message::Watch(_, _, reply) => {
             drop(reply.send(Err(error)));

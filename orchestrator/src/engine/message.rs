@@ -1,6 +1,6 @@
 //! What reaches the worker, and what travels between sagas through the inbox.
 
-use super::{EngineError, gates::ParticipantState};
+use super::{EngineError, gates::ParticipantState, lending::Neighbours};
 use crate::store::{
     InboxId, Incarnation, JournalRow, NodeId, Projection, Shards, Started, StoreError, TimerName, TimerRow,
 };
@@ -39,6 +39,8 @@ pub(super) enum Message {
     Gained(Shards),
     /// These shards are to be another node's: work on them ends, and it is said when the last batch about them is written.
     LetGo(Shards, oneshot::Sender<()>),
+    /// Who else is there, and what was lent to whom.
+    Neighbours(Neighbours),
     /// This node was taken over.
     Fenced(NodeId),
     /// The process has joined again, as another node.
@@ -68,7 +70,7 @@ pub(super) struct Loaded {
 }
 
 /// A saga to start.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct NewSaga {
     pub(super) definition: DefinitionName,
     pub(super) version: Option<u32>,
@@ -104,6 +106,8 @@ pub(super) enum Coming {
         answer: Answer,
     },
     Due(TimerName),
+    /// It is to be taken up.
+    Begun,
 }
 
 /// What became of a call.
@@ -163,6 +167,10 @@ pub(super) enum Note {
     Signal { id: SignalId, name: String, payload: Payload, from: Option<Sender> },
     /// What a person decided about a step.
     Operate { step: StepInstance, action: Action, by: String, reason: String },
+    /// It was begun by a node that does not own it: nothing to hear, but to take it up.
+    Begun,
+    /// Start it: by a node that has its definition. The saga that this stands for is none.
+    Start { definition: DefinitionName, version: Option<u32>, key: SagaKey, input: Payload },
     /// Any of these, which reached a node that does not own the saga: it waits for the answer to its ticket.
     Asked { ticket: i64, note: Box<Note> },
 }

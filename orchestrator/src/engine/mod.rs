@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod gates;
 mod hands;
+mod lending;
 mod loading;
 mod message;
 mod meters;
@@ -119,7 +120,11 @@ impl Engine {
         if waiting.before >= self.shared.settings.starts_waiting {
             return Err(EngineError::Unavailable("too many starts wait to be written: try again later".to_owned()));
         }
-        self.ask(|reply| Message::Start(NewSaga { definition, version, key, input }, reply)).await
+        let new = NewSaga { definition, version, key, input };
+        if let Err(unknown) = self.shared.graph(&new.definition, new.version) {
+            return elsewhere::start(&self.shared, &new).await.unwrap_or(Err(unknown));
+        }
+        self.ask(|reply| Message::Start(new, reply)).await
     }
 
     /// Tells a saga something. When this returns, the signal is in the saga's journal: that is its receipt. Its verdict is in the

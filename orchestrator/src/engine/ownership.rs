@@ -4,6 +4,7 @@
 use super::{
     Shared,
     clockwork::{recovery, timers_of_gained},
+    lending::{Loans, Neighbours},
     message::Message,
     spread::{self, Plan},
 };
@@ -29,6 +30,8 @@ pub(super) struct Ownership {
     steady: Option<Millis>,
     renewed: Millis,
     version: Option<i64>,
+    /// What the worker knows of the others.
+    neighbours: Neighbours,
     /// What the worker owns.
     owned: Shards,
     /// What the worker is letting go of, and for whom.
@@ -75,7 +78,8 @@ pub(super) async fn first_shards(shared: &Shared) {
 impl Ownership {
     pub(super) fn new(shared: Arc<Shared>, node: NodeId) -> Self {
         let renewed = shared.env.now();
-        Self { shared, node, steady: None, renewed, version: None, owned: Shards::NONE, letting_go: None }
+        let neighbours = Neighbours::default();
+        Self { shared, node, steady: None, renewed, version: None, neighbours, owned: Shards::NONE, letting_go: None }
     }
 
     /// Runs until the engine has stopped, or goes.
@@ -122,7 +126,7 @@ impl Ownership {
         self.follow(&view)?;
         let judges = self.renewed.since(steady) >= self.shared.settings.lease;
         let Plan { dead, claim, give } = spread::plan(&view, self.node, judges);
-        let mut changed = false;
+        let mut changed = self.lend(cluster).await?;
         for node in dead {
             if cluster.take_over(node).await? {
                 tracing::warn!(%node, "took over a node whose lease has run out");
@@ -142,6 +146,14 @@ impl Ownership {
 
     /// What the database says is so, the worker is told.
     fn follow(&mut self, view: &View) -> Result<(), StoreError> {
+        let neighbours = Neighbours::of(view, self.node);
+        if neighbours != self.neighbours {
+            self.neighbours = neighbours.clone();
+            self.shared.guests.send_replace(neighbours.guests.iter().copied().collect());
+            // Before the shards that are gained: some of their sagas may be lent.
+            self.shared.send(Message::Neighbours(neighbours));
+            self.shared.poke_inbox();
+        }
         let own = view.owned_by(self.node);
         let leaving = self.letting_go.as_ref().map_or(Shards::NONE, |(_, give)| all_of(give));
         let gained = own.without(&self.owned).without(&leaving);
@@ -155,6 +167,25 @@ impl Ownership {
             gain(&self.shared, gained);
         }
         Ok(())
+    }
+
+    /// Lends and gives back what the worker has asked for. True: something was.
+    async fn lend(&self, cluster: &dyn Cluster) -> Result<bool, StoreError> {
+        let Loans { lend, give_back } = self.shared.loans(|loans| std::mem::take(loans));
+        let (is_lent, is_back) = (!lend.is_empty(), !give_back.is_empty());
+        let loans: Vec<_> = lend.iter().map(|(saga, to)| (*saga, *to)).collect();
+        let lent = if is_lent { cluster.lend(self.node, loans).await } else { Ok(()) };
+        let back: Vec<_> = give_back.iter().copied().collect();
+        let given = if is_back { cluster.give_back(self.node, back).await } else { Ok(()) };
+        if let Err(error) = lent.and(given) {
+            // Both may be done twice.
+            self.shared.loans(|loans| {
+                loans.lend.extend(lend);
+                loans.give_back.extend(give_back);
+            });
+            return Err(error);
+        }
+        Ok(is_lent || is_back)
     }
 
     fn let_go(&mut self, give: Vec<(NodeId, Shards)>) {
@@ -180,6 +211,7 @@ impl Ownership {
                 biased;
                 () = shared.going.notified() => return true,
                 () = shared.fenced.notified() => return false,
+                () = shared.lending.notified() => return false,
                 given = let_go(&mut self.letting_go) => {
                     self.give(cluster, given).await;
                     return false;
@@ -215,6 +247,9 @@ impl Ownership {
         }
         shared.owned.send_replace(Shards::NONE);
         (self.owned, self.letting_go, self.steady) = (Shards::NONE, None, None);
+        self.neighbours = Neighbours::default();
+        shared.guests.send_replace(Vec::new());
+        shared.loans(|loans| *loans = Loans::default());
         let node = new_node(&shared);
         while !shared.is_stopped() {
             match join(&shared, node).await {

@@ -4,6 +4,7 @@ use super::{
     EngineError,
     active::Active,
     draft::{Draft, Starting},
+    lending::Neighbours,
     message::{Message, Until},
     worker::{Agenda, Worker},
     writing::UNSURE,
@@ -29,6 +30,10 @@ impl Worker {
     /// Begins nothing more in these shards, and says so when the last batch about them is written.
     pub(super) fn let_go_of(&mut self, shards: Shards, done: oneshot::Sender<()>) {
         self.owned = self.owned.without(&shards);
+        if self.owned.is_empty() {
+            // A node that goes: what was lent to it, too.
+            self.neighbours.guests.clear();
+        }
         self.leaving.push((shards, done));
         self.let_go();
     }
@@ -36,35 +41,51 @@ impl Worker {
     /// Forgets shards that this node lets go of, where no batch about them is under way any more.
     pub(super) fn let_go(&mut self) {
         for (shards, done) in std::mem::take(&mut self.leaving) {
+            let all = if self.owned.is_empty() { Shards::ALL } else { shards };
             let is_being_written =
-                self.first.iter().chain(&self.writing).chain([&self.next]).any(|draft| draft.touches(&shards));
+                self.first.iter().chain(&self.writing).chain([&self.next]).any(|draft| draft.touches(&all));
             if is_being_written {
                 self.leaving.push((shards, done));
                 continue;
             }
-            self.drop_all_of(&shards);
+            self.drop_all_of(&all);
             let _ = done.send(());
         }
     }
 
-    /// Everything in memory about these shards. Who waits for a saga of them goes on waiting.
+    /// A saga that another node works on from now on.
+    pub(super) fn let_go_of_one(&mut self, saga: SagaId) {
+        self.next.drop_saga(saga);
+        for draft in &mut self.first {
+            draft.drop_saga(saga);
+        }
+        self.drop_all(|other| other == saga);
+    }
+
+    /// Everything in memory about these shards, and what was lent to this node where it lets go of all.
     fn drop_all_of(&mut self, shards: &Shards) {
-        let gone: Vec<(SagaId, Active)> = self.sagas.extract_if(.., |saga, _| shards.have(*saga)).collect();
+        self.drop_all(|saga| shards.have(saga));
+    }
+
+    /// Everything in memory about these sagas. Who waits for one of them goes on waiting.
+    fn drop_all(&mut self, are: impl Fn(SagaId) -> bool) {
+        let gone: Vec<(SagaId, Active)> = self.sagas.extract_if(.., |saga, _| are(*saga)).collect();
         for hand in gone.iter().flat_map(|(_, active)| active.hands.values()) {
             self.agenda.remove(&hand.next);
         }
-        let timers: Vec<_> = self.scheduled.extract_if(.., |(saga, _), _| shards.have(*saga)).collect();
+        let timers: Vec<_> = self.scheduled.extract_if(.., |(saga, _), _| are(*saga)).collect();
         for (_, planned) in timers {
             self.agenda.remove(&planned);
         }
-        self.quarantined.retain(|saga, _| !shards.have(*saga));
+        self.quarantined.retain(|saga, _| !are(*saga));
+        self.lacking.retain(|saga, _| !are(*saga));
         self.shared.release_inbox();
-        let loading: Vec<_> = self.loading.extract_if(.., |saga, _| shards.have(*saga)).collect();
-        self.to_load.retain(|saga| !shards.have(*saga));
+        let loading: Vec<_> = self.loading.extract_if(.., |saga, _| are(*saga)).collect();
+        self.to_load.retain(|saga| !are(*saga));
         for (saga, messages) in loading {
             messages.into_iter().for_each(|message| self.elsewhere(saga, message));
         }
-        let watchers: Vec<_> = self.watchers.extract_if(.., |saga, _| shards.have(*saga)).collect();
+        let watchers: Vec<_> = self.watchers.extract_if(.., |saga, _| are(*saga)).collect();
         for (saga, waiting) in watchers {
             for (until, reply) in waiting {
                 if until == Until::Now {
@@ -84,6 +105,7 @@ impl Worker {
         }
         self.paused = true;
         self.owned = Shards::NONE;
+        self.neighbours = Neighbours::default();
         // Callers whose replies go with it are told that nobody knows.
         (self.next, self.writing) = (Draft::default(), None);
         self.first.clear();

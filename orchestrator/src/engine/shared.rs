@@ -3,6 +3,7 @@
 use super::{
     EngineError,
     elsewhere::Asked,
+    lending::Loans,
     message::{Heard, Message},
     meters::Meters,
 };
@@ -17,7 +18,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tercet_core::{DefinitionName, Graph, Millis, Namespace};
+use tercet_core::{DefinitionName, Graph, Millis, Namespace, SagaId};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// An engine's settings.
@@ -134,6 +135,10 @@ pub(super) struct Shared {
     pub(super) inbox: Notify,
     /// The shards that this node works on: as the loop that sees to that has told the worker.
     pub(super) owned: watch::Sender<Shards>,
+    /// The sagas of other nodes' shards that were lent to this node.
+    pub(super) guests: watch::Sender<Vec<SagaId>>,
+    loans: Mutex<Loans>,
+    pub(super) lending: Notify,
     /// The database's clock, where several nodes go by it.
     time: Option<Arc<DatabaseTime>>,
     /// The node that the worker has found to be taken over.
@@ -164,6 +169,9 @@ impl Shared {
             inbox_in_hand: Mutex::default(),
             inbox: Notify::new(),
             owned: watch::Sender::new(Shards::NONE),
+            guests: watch::Sender::new(Vec::new()),
+            loans: Mutex::default(),
+            lending: Notify::new(),
             time,
             found_fenced: Mutex::default(),
             fenced: Notify::new(),
@@ -183,6 +191,16 @@ impl Shared {
         if let Some(time) = &self.time {
             time.sampled(now);
         }
+    }
+
+    /// Changes what is to be lent and given back.
+    pub(super) fn loans<T>(&self, change: impl FnOnce(&mut Loans) -> T) -> T {
+        let mut loans = locked(&self.loans);
+        let changed = change(&mut loans);
+        if !(loans.lend.is_empty() && loans.give_back.is_empty()) {
+            self.lending.notify_one();
+        }
+        changed
     }
 
     /// The worker has found that this node was taken over.

@@ -73,6 +73,7 @@ mod tests {
     use super::*;
     use crate::store::{Member, NodeInfo};
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
     use tercet_core::Millis;
 
     fn view(nodes: &[(i64, i64)], owners: Vec<Option<i64>>) -> View {
@@ -80,7 +81,7 @@ mod tests {
         let member =
             |&(node, until): &(i64, i64)| Member { node: NodeId(node), info: info.clone(), until: Millis(until) };
         let owners = owners.into_iter().map(|owner| owner.map(NodeId)).collect();
-        View { now: Millis(100), members: nodes.iter().map(member).collect(), owners }
+        View { now: Millis(100), members: nodes.iter().map(member).collect(), owners, lent: BTreeMap::new() }
     }
 
     /// Everybody does what its plan says, over and over.

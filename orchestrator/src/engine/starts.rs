@@ -4,10 +4,10 @@ use super::{
     EngineError,
     active::{Active, projection},
     draft::{StartedBy, Starting},
-    message::{Message, NewSaga, Reply, StartedSaga},
+    message::{Message, NewSaga, Note, Reply, StartedSaga},
     worker::Worker,
 };
-use crate::store::{JournalRow, SagaRow, Start, Started, TimerChange};
+use crate::store::{InboxItem, JournalRow, SagaRow, Start, Started, TimerChange};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -105,6 +105,11 @@ impl Worker {
         match begun {
             Ok((start, active, entry)) => {
                 let told = deliveries(&active.state, &entry);
+                if !self.is_own(id) {
+                    // A child of a saga that was lent to this node: its shard's owner is to take it up.
+                    let item = InboxItem { saga: id, at: self.now(), message: Note::Begun.to_bytes() };
+                    self.next.put(by, item);
+                }
                 self.next.starts.push(Starting { start, active, entry, by: StartedBy::Saga(by) });
                 // Whatever it starts or reports stands and falls with the saga whose entry began it all.
                 self.deliver(by, told);
@@ -128,8 +133,10 @@ impl Worker {
                 self.shared.meters.decided(active.graph.name(), &entry);
                 let timers: Vec<_> = active.timers.values().cloned().collect();
                 let told = deliveries(&active.state, &entry);
-                // Whoever read it back before this was heard may have decided on it already: that one stands.
-                self.sagas.entry(own).or_insert(active);
+                if self.is_own(own) {
+                    // Whoever read it back before this was heard may have decided on it already: that one stands.
+                    self.sagas.entry(own).or_insert(active);
+                }
                 let set: Vec<_> = timers.into_iter().map(TimerChange::Set).collect();
                 self.reschedule(&set);
                 if matches!(by, StartedBy::Caller(_)) {

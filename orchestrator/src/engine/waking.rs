@@ -16,7 +16,7 @@ impl Worker {
     /// yet, is left alone.
     pub(super) fn schedule(&mut self, row: &TimerRow) {
         let key = (row.saga, row.name.clone());
-        if !self.owned.have(row.saga) {
+        if !self.is_own(row.saga) {
             return;
         }
         if self.scheduled.get(&key).is_some_and(|planned| planned.0 == row.due) {

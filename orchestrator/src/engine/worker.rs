@@ -6,6 +6,7 @@ use super::{
     active::Active,
     draft::Draft,
     gates::Gates,
+    lending::{Neighbours, Which},
     message::{Look, Message, Reply, Snapshot, Until},
 };
 use crate::store::{Incarnation, Shards, TimerName};
@@ -41,6 +42,10 @@ pub(super) struct Worker {
     pub(super) incarnation: Incarnation,
     /// The shards that it works on.
     pub(super) owned: Shards,
+    /// Who else is there, and what was lent to whom.
+    pub(super) neighbours: Neighbours,
+    /// Sagas set apart since nobody has their definitions.
+    pub(super) lacking: BTreeMap<SagaId, Which>,
     /// Those it works on no more, and whom to tell once nothing about them is being written.
     pub(super) leaving: Vec<(Shards, oneshot::Sender<()>)>,
     pub(super) inbound: mpsc::UnboundedReceiver<Message>,
@@ -84,6 +89,8 @@ impl Worker {
             shared,
             incarnation,
             owned: Shards::NONE,
+            neighbours: Neighbours::default(),
+            lacking: BTreeMap::new(),
             leaving: Vec::new(),
             inbound,
             sagas: BTreeMap::new(),
@@ -153,6 +160,7 @@ impl Worker {
             Message::Raised(to, result) => self.raised(to, result),
             Message::Gained(shards) => self.gained(shards),
             Message::LetGo(shards, done) => self.let_go_of(shards, done),
+            Message::Neighbours(neighbours) => self.neighbours(neighbours),
             Message::Fenced(node) => self.lost(node),
             Message::Joined(incarnation) => self.joined(incarnation),
             Message::Watch(saga, until, reply) => self.watch(saga, until, reply),

@@ -3,8 +3,8 @@
 //! Safety rests on the incarnation alone: each batch compares its node's row, locked, in its own transaction, and a take-over deletes that
 //! row, which waits for the batch or defeats it. Leases say only when somebody may try.
 
-use super::{StoreError, Stored};
-use std::{fmt, time::Duration};
+use super::{InboxId, InboxItem, StoreError, Stored};
+use std::{collections::BTreeMap, fmt, time::Duration};
 use tercet_core::{DefinitionName, Millis, SHARDS, SagaId, ShardId};
 
 /// A process that works on a store. Drawn at random by each process for itself, and never used again.
@@ -170,6 +170,8 @@ pub struct View {
     pub members: Vec<Member>,
     /// Who owns each shard: nobody, or a node, which may be gone.
     pub owners: Vec<Option<NodeId>>,
+    /// Sagas that the owners of their shards cannot run and have lent to nodes that can. Lent to a node that is gone counts for nothing.
+    pub lent: BTreeMap<SagaId, NodeId>,
 }
 
 impl View {
@@ -217,6 +219,15 @@ pub trait Cluster: Send + Sync {
 
     /// A node goes by itself: what it still owns may be claimed.
     fn leave(&self, node: NodeId) -> Stored<'_, ()>;
+
+    /// Lends sagas of one's own shards; what is not one's own is left as it is.
+    fn lend(&self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Stored<'_, ()>;
+
+    /// Gives sagas back that were lent to the node.
+    fn give_back(&self, node: NodeId, sagas: Vec<SagaId>) -> Stored<'_, ()>;
+
+    /// The oldest inbox rows of these sagas: as [`Store::inbox`](super::Store::inbox), for sagas that were lent.
+    fn inbox_of(&self, sagas: Vec<SagaId>, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>>;
 
     /// Keeps an answer for a node that asked through an inbox, under the number that it drew.
     fn answer(&self, ticket: i64, at: Millis, answer: Vec<u8>) -> Stored<'_, ()>;

@@ -1,6 +1,6 @@
 //! Several nodes on one store: a start anywhere, a word for a saga of another node's, a node that goes, dies, stands still, comes back.
 
-use super::support::{Says, World, done, ended, now, pass, signal, start};
+use super::support::{Says, World, done, ended, now, pass, registry_of, signal, start};
 use std::{collections::BTreeMap, time::Duration};
 use tercet::{Engine, EngineError, Health, Until, store::Store};
 use tercet_core::{Action, Answer, Payload, Phase, SagaId, Signalled, StepInstance, hours};
@@ -193,4 +193,43 @@ async fn timers_fire_wherever_their_shards_have_gone() {
     for saga in sagas {
         assert_eq!(world.store.journals(vec![saga]).await.unwrap()[0].len(), 2, "one entry for its timer");
     }
+}
+
+/// A saga whose shard is a node's that lacks its definition is run by one that has it; so is a start.
+#[tokio::test(start_paused = true)]
+async fn nodes_with_different_definitions_run_what_they_can() {
+    let world = World::shared();
+    let one = world.run_with(registry_of(&["wait", "parent"])).await;
+    let two = world.run_with(registry_of(&["purchase", "gift"])).await;
+    pass(Duration::from_secs(3)).await;
+    assert_eq!(spread(&world).await, [512, 512]);
+    let mut sagas = Vec::new();
+    for definition in ["wait", "parent", "purchase", "gift"] {
+        sagas.extend(started(&[&one, &two], definition).await);
+    }
+    let unknown = two.start("nothing".parse().unwrap(), None, "x".parse().unwrap(), Payload::null()).await;
+    assert_eq!(unknown.unwrap_err().code(), "unknown_definition");
+    let bad = two.start("wait".parse().unwrap(), None, "x".parse().unwrap(), Payload::of(&"text").unwrap()).await;
+    assert_eq!(bad.unwrap_err().code(), "bad_input");
+    // Each goes, and comes back, so that every shard changes hands.
+    two.shut_down().await;
+    let two = world.run_with(registry_of(&["purchase", "gift"])).await;
+    pass(Duration::from_secs(3)).await;
+    one.shut_down().await;
+    pass(Duration::from_secs(3)).await;
+    let one = world.run_with(registry_of(&["wait", "parent"])).await;
+    pass(Duration::from_secs(5)).await;
+    let (waits, others) = sagas.split_at(SAGAS);
+    for (n, &saga) in waits.iter().enumerate() {
+        signal([&one, &two][n % 2], saga).await;
+    }
+    all_end(&two, others, "confirmed").await;
+    for &saga in waits {
+        let heard = two.wait(saga, Until::Step("go".parse().unwrap())).await.unwrap();
+        assert_eq!(heard.state.parked().count(), 0);
+    }
+    // What has ended is nobody's guest.
+    pass(Duration::from_secs(5)).await;
+    let view = world.view().await;
+    assert!(view.lent.keys().all(|saga| waits.contains(saga)), "{:?}", view.lent.len());
 }

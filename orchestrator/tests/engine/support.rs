@@ -110,9 +110,32 @@ fn many() -> Definition<u32, u32> {
     saga.output(held, |held| held.into_iter().sum())
 }
 
+/// Gives, as a saga of its own.
+fn parent() -> Definition<u32, u32> {
+    let saga = Saga::<u32>::new("parent", 1);
+    let input = saga.input();
+    saga.on_confirmed(|then| then.child("give", gift).input(input, |n| n));
+    saga.output(input, |n| n)
+}
+
 pub(crate) fn registry() -> Registry {
-    let all = [purchase(), gift(), impatient(), payment(), letter(), wait(), many()];
-    all.into_iter().fold(Registry::new(), |registry, definition| registry.with(definition).unwrap())
+    registry_of(&["purchase", "gift", "impatient", "payment", "letter", "wait", "many", "parent"])
+}
+
+/// Of these definitions alone, and their children.
+pub(crate) fn registry_of(names: &[&str]) -> Registry {
+    let all: [(&str, fn() -> Definition<u32, u32>); 8] = [
+        ("purchase", purchase),
+        ("gift", gift),
+        ("impatient", impatient),
+        ("payment", payment),
+        ("letter", letter),
+        ("wait", wait),
+        ("many", many),
+        ("parent", parent),
+    ];
+    let some = all.into_iter().filter(|(name, _)| names.contains(name));
+    some.fold(Registry::new(), |registry, (_, definition)| registry.with(definition()).unwrap())
 }
 
 /// What a participant does about a call.

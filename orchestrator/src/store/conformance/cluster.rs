@@ -169,6 +169,27 @@ pub async fn b17_what_is_read_is_of_the_shards_asked_for(store: Tested) {
     }
 }
 
+/// Only a shard's owner lends what is in it, and only whom it was lent to gives it back.
+pub async fn a_saga_is_lent_by_the_owner_of_its_shard(store: Tested) {
+    let (one, other) = (join(&store, 1, LONG).await.node, join(&store, 2, LONG).await.node);
+    ok(cluster(&store).claim(one, shards(0..512)).await);
+    let (own, not_own) = (in_shard(1, 3), in_shard(2, 700));
+    ok(cluster(&store).lend(one, vec![(own, other), (not_own, other)]).await);
+    assert_eq!(view(&store, 1).await.lent.into_iter().collect::<Vec<_>>(), [(own, other)]);
+    let before = ok(cluster(&store).version().await);
+    ok(cluster(&store).lend(one, vec![(own, NodeId(3))]).await);
+    ok(cluster(&store).give_back(other, vec![own]).await);
+    assert_eq!(view(&store, 1).await.lent.into_iter().collect::<Vec<_>>(), [(own, NodeId(3))]);
+    assert_ne!(ok(cluster(&store).version().await), before);
+    ok(cluster(&store).give_back(other, vec![own]).await);
+    let item = |saga, text: &str| InboxItem { saga, at: Millis(1), message: text.as_bytes().to_vec() };
+    ok(store.deliver(vec![item(own, "a"), item(not_own, "b"), item(own, "c")]).await);
+    let found = ok(cluster(&store).inbox_of(vec![own], Vec::new(), 9).await);
+    assert_eq!(found.iter().map(|(_, item)| item.message.as_slice()).collect::<Vec<_>>(), [b"a", b"c"]);
+    let rest = ok(cluster(&store).inbox_of(vec![own, not_own], vec![found[0].0], 1).await);
+    assert_eq!(rest[0].1, item(not_own, "b"));
+}
+
 /// An answer is handed out once; one that nobody asked for goes in time.
 pub async fn an_answer_reaches_the_node_that_asked(store: Tested) {
     let cluster = cluster(&store);

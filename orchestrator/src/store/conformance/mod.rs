@@ -59,6 +59,7 @@ macro_rules! store_conformance {
         what_a_node_that_is_gone_owned_may_be_claimed
         every_change_of_ownership_changes_the_version
         b17_what_is_read_is_of_the_shards_asked_for
+        a_saga_is_lent_by_the_owner_of_its_shard
         an_answer_reaches_the_node_that_asked
     } };
     (@list $how:ident $($what:tt)+) => {

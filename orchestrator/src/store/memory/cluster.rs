@@ -1,9 +1,11 @@
 //! Several nodes on one store in memory, on a clock that is its own.
 
 use super::{Contents, MemoryStore};
-use crate::store::{Cluster, Incarnation, Member, NodeId, NodeInfo, Shards, StoreError, Stored, View};
+use crate::store::{
+    Cluster, InboxId, InboxItem, Incarnation, Member, NodeId, NodeInfo, Shards, StoreError, Stored, View,
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tercet_core::{Millis, SHARDS, ShardId};
+use tercet_core::{Millis, SHARDS, SagaId, ShardId};
 
 /// A clock as a database has one.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -14,6 +16,7 @@ pub(super) struct Nodes {
     numbers: BTreeMap<NodeId, i64>,
     leases: BTreeMap<NodeId, (Millis, NodeInfo)>,
     owners: BTreeMap<ShardId, NodeId>,
+    lent: BTreeMap<SagaId, NodeId>,
     version: i64,
     answers: BTreeMap<i64, (Millis, Vec<u8>)>,
 }
@@ -61,6 +64,7 @@ impl Nodes {
             now,
             members: self.leases.iter().map(member).collect(),
             owners: (0..SHARDS).filter_map(ShardId::new).map(owner).collect(),
+            lent: self.lent.clone(),
         }
     }
 
@@ -73,6 +77,14 @@ impl Nodes {
                 self.owners.insert(shard, node);
             }
         }
+        Ok(())
+    }
+
+    fn lend(&mut self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Result<(), StoreError> {
+        self.is_here(node)?;
+        self.version += 1;
+        let own = |saga: &SagaId| self.owners.get(&saga.shard()) == Some(&node);
+        self.lent.extend(loans.into_iter().filter(|(saga, _)| own(saga)));
         Ok(())
     }
 
@@ -150,9 +162,28 @@ impl Cluster for MemoryStore {
         })
     }
 
+    fn lend(&self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Stored<'_, ()> {
+        self.change(move |nodes, _| nodes.lend(node, loans))
+    }
+
+    fn give_back(&self, node: NodeId, sagas: Vec<SagaId>) -> Stored<'_, ()> {
+        self.change(move |nodes, _| {
+            nodes.version += 1;
+            nodes.lent.retain(|saga, to| *to != node || !sagas.contains(saga));
+            Ok(())
+        })
+    }
+
+    fn inbox_of(&self, sagas: Vec<SagaId>, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>> {
+        self.ask(move |all| {
+            let wanted = |(id, item): &(&InboxId, &InboxItem)| sagas.contains(&item.saga) && !except.contains(id);
+            Ok(all.inbox.iter().filter(wanted).take(limit as usize).map(|(&id, item)| (id, item.clone())).collect())
+        })
+    }
+
     fn answer(&self, ticket: i64, at: Millis, answer: Vec<u8>) -> Stored<'_, ()> {
         self.change(move |nodes, _| {
-            nodes.answers.insert(ticket, (at, answer));
+            nodes.answers.entry(ticket).or_insert((at, answer));
             Ok(())
         })
     }

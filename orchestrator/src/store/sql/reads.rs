@@ -325,17 +325,35 @@ pub(super) fn select_timers_of(sagas: &[SagaId]) -> SelectStatement {
         .take()
 }
 
-/// Ids first: those in hand are left out here, since they may be more than a statement can name.
 pub(super) async fn inbox(
     db: &DatabaseConnection, of: Shards, except: &[InboxId], limit: u32,
 ) -> Result<Vec<(InboxId, InboxItem)>, StoreError> {
-    let owned = in_shards(db.get_database_backend(), "saga_id", &of);
+    inbox_where(db, in_shards(db.get_database_backend(), "saga_id", &of), except, limit).await
+}
+
+/// Of these sagas, as many as a statement can name.
+pub(super) async fn inbox_of(
+    db: &DatabaseConnection, sagas: &[SagaId], except: &[InboxId], limit: u32,
+) -> Result<Vec<(InboxId, InboxItem)>, StoreError> {
+    let mut items = Vec::new();
+    for some in sagas.chunks(IDS_MAX) {
+        items.extend(inbox_where(db, Some(is_one_of("saga_id", some)), except, limit).await?);
+    }
+    items.sort_unstable_by_key(|(id, _)| *id);
+    items.truncate(limit as usize);
+    Ok(items)
+}
+
+/// Ids first: those in hand are left out here, since they may be more than a statement can name.
+async fn inbox_where(
+    db: &DatabaseConnection, condition: Option<Expr>, except: &[InboxId], limit: u32,
+) -> Result<Vec<(InboxId, InboxItem)>, StoreError> {
     let in_hand: BTreeSet<i64> = except.iter().map(|id| id.0).collect();
     let enough = in_hand.len() as u64 + u64::from(limit);
     let ids = Query::select()
         .column("id")
         .from("inbox")
-        .and_where_option(owned)
+        .and_where_option(condition)
         .order_by("id", Order::Asc)
         .limit(enough)
         .take();

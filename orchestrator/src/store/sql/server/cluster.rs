@@ -2,10 +2,10 @@
 //! one after the other. Leases and batches touch other rows.
 
 use super::{Server, dialect::Dialect, end, errors, write};
-use crate::store::{Incarnation, Member, NodeId, NodeInfo, Shards, StoreError, View};
+use crate::store::{Incarnation, Member, NodeId, NodeInfo, Shards, StoreError, View, sql::rows};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Value};
-use std::time::Duration;
-use tercet_core::{Millis, SHARDS};
+use std::{collections::BTreeMap, time::Duration};
+use tercet_core::{Millis, SHARDS, SagaId};
 
 /// The database's clock in milliseconds, as it goes on within a transaction.
 fn clock(dialect: Dialect) -> &'static str {
@@ -81,7 +81,14 @@ pub(super) async fn view(server: &Server) -> Result<View, StoreError> {
             *place = owner.map(NodeId);
         }
     }
-    Ok(View { now: Millis(now.unwrap_or_default()), members, owners })
+    // After the shards: whoever gave one away had lent before what it could not run.
+    let select = dialect.one("SELECT saga_id, node FROM lent", Vec::new());
+    let mut lent = BTreeMap::new();
+    for row in server.pool.query_all_raw(select).await.map_err(errors::failed)? {
+        let (saga, to): (Vec<u8>, i64) = row.try_get_many_by_index().map_err(errors::failed)?;
+        lent.insert(rows::id_from(saga)?, NodeId(to));
+    }
+    Ok(View { now: Millis(now.unwrap_or_default()), members, owners, lent })
 }
 
 fn member(row: &QueryResult) -> Result<Member, StoreError> {
@@ -135,6 +142,35 @@ pub(super) async fn give(server: &Server, node: NodeId, shares: Vec<(NodeId, Sha
         for (to, shards) in &shares {
             let give = format!("UPDATE shards SET node = ? WHERE node = ? AND shard IN ({})", listed(shards));
             run(tx, server.dialect, &give, vec![to.0.into(), node.0.into()]).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn lend(server: &Server, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Result<(), StoreError> {
+    changed(server, node, async |tx| {
+        for (saga, to) in &loans {
+            let shard = i64::from(saga.shard().get());
+            let own = "SELECT 1 FROM shards WHERE shard = ? AND node = ?";
+            let own = server.dialect.one(own, vec![shard.into(), node.0.into()]);
+            if tx.query_one_raw(own).await.map_err(errors::failed)?.is_none() {
+                continue;
+            }
+            run(tx, server.dialect, "DELETE FROM lent WHERE saga_id = ?", vec![rows::id(*saga)]).await?;
+            let lend = "INSERT INTO lent (saga_id, node) VALUES (?, ?)";
+            run(tx, server.dialect, lend, vec![rows::id(*saga), to.0.into()]).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn give_back(server: &Server, node: NodeId, sagas: Vec<SagaId>) -> Result<(), StoreError> {
+    changed(server, node, async |tx| {
+        for saga in &sagas {
+            let back = "DELETE FROM lent WHERE saga_id = ? AND node = ?";
+            run(tx, server.dialect, back, vec![rows::id(*saga), node.0.into()]).await?;
         }
         Ok(())
     })

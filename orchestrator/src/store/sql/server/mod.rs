@@ -265,6 +265,18 @@ impl Cluster for ServerStore {
         self.detached(move |server| async move { cluster::leave(&server, node).await })
     }
 
+    fn lend(&self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Stored<'_, ()> {
+        self.detached(move |server| async move { cluster::lend(&server, node, loans).await })
+    }
+
+    fn give_back(&self, node: NodeId, sagas: Vec<SagaId>) -> Stored<'_, ()> {
+        self.detached(move |server| async move { cluster::give_back(&server, node, sagas).await })
+    }
+
+    fn inbox_of(&self, sagas: Vec<SagaId>, except: Vec<InboxId>, limit: u32) -> Stored<'_, Vec<(InboxId, InboxItem)>> {
+        Box::pin(async move { reads::inbox_of(&self.server.pool, &sagas, &except, limit).await })
+    }
+
     fn answer(&self, ticket: i64, at: Millis, answer: Vec<u8>) -> Stored<'_, ()> {
         self.detached(move |server| async move { cluster::answer(&server, ticket, at, answer).await })
     }
