@@ -59,6 +59,9 @@ struct Arguments {
     /// The certificate's key: a PEM file
     #[arg(long, value_name = "FILE", env = "TERCET_NATS__TLS_KEY")]
     nats_tls_key: Option<String>,
+    /// How many servers of a cluster keep the stream of events: 1, 3 or 5
+    #[arg(long, value_name = "NUMBER", env = "TERCET_NATS__REPLICAS")]
+    nats_replicas: Option<String>,
     /// Whose sagas they take part in
     #[arg(long, value_name = "NAME", env = "TERCET_NAMESPACE", default_value = "default")]
     namespace: Namespace,
@@ -127,6 +130,7 @@ impl Arguments {
             tls_ca: self.nats_tls_ca.clone(),
             tls_cert: self.nats_tls_cert.clone(),
             tls_key: self.nats_tls_key.clone(),
+            replicas: self.nats_replicas.clone(),
         }
     }
 

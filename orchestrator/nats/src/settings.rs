@@ -13,13 +13,17 @@ pub struct Settings {
     pub login: Login,
     /// How the connection is sealed.
     pub tls: Tls,
+    /// How many servers of a cluster keep each stream that is made: 1, 3 or 5; 1 unless it is said. What of a stream is on one server
+    /// alone is gone with that server's disk.
+    pub replicas: Option<u8>,
 }
 
 /// URLs may hold passwords.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Settings");
-        shown.field("servers", &self.shown()).field("login", &self.login()).field("tls", &self.tls).finish()
+        shown.field("servers", &self.shown()).field("login", &self.login()).field("tls", &self.tls);
+        shown.field("replicas", &self.replicas).finish()
     }
 }
 
@@ -104,6 +108,8 @@ pub struct Texts {
     pub tls_cert: Option<String>,
     /// A file with its key.
     pub tls_key: Option<String>,
+    /// How many servers keep a stream.
+    pub replicas: Option<String>,
 }
 
 /// What does not go together. No text of it repeats a value.
@@ -121,6 +127,9 @@ pub enum TextsError {
     /// A certificate without its key, or the other way round.
     #[error("`nats.tls_cert` and `nats.tls_key` go together: set both, or neither")]
     Certificate,
+    /// A number of servers that no stream can be kept by.
+    #[error("`nats.replicas` must be 1, 3 or 5")]
+    Replicas,
 }
 
 impl Texts {
@@ -150,8 +159,13 @@ impl Texts {
         if logins.next().is_some() {
             return Err(TextsError::Logins);
         }
+        let replicas = match self.replicas.as_deref().map(str::parse) {
+            None => None,
+            Some(Ok(replicas @ (1 | 3 | 5))) => Some(replicas),
+            Some(_) => return Err(TextsError::Replicas),
+        };
         let tls = Tls { authorities: self.tls_ca.map(PathBuf::from), certificate };
-        Ok(Settings { servers: urls(&self.url)?, login, tls })
+        Ok(Settings { servers: urls(&self.url)?, login, tls, replicas })
     }
 }
 

@@ -47,7 +47,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 type Key = (&'static str, Option<&'static str>, &'static str);
 
 /// Every key of a node; a program may have more of its own.
-const KEYS: [Key; 27] = [
+const KEYS: [Key; 28] = [
     ("cluster.lease", Some("10s"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
     ("data", Some("tercet.db"), "a path: of an SQLite file, or of a folder to keep `tercet.db` in"),
     (
@@ -65,6 +65,7 @@ const KEYS: [Key; 27] = [
     ("nats.credentials", None, "a path: of a credentials file"),
     ("nats.nkey", None, "an nkey's seed"),
     ("nats.password", None, "the password of `nats.user`"),
+    ("nats.replicas", None, "1, 3 or 5: how many servers of a cluster keep each stream"),
     ("nats.tls_ca", None, "a path: of a PEM file with the authorities that vouch for the servers"),
     ("nats.tls_cert", None, "a path: of a PEM file with this client's certificate"),
     ("nats.tls_key", None, "a path: of a PEM file with the key of `nats.tls_cert`"),

@@ -15,6 +15,7 @@ impl Reading {
             }
             return None;
         };
+        let replicas = self.read("nats.replicas", |text| ["1", "3", "5"].contains(&text).then(|| text.to_owned()));
         let mut text = |key: &'static str| self.read(key, |text| (!text.is_empty()).then(|| text.to_owned()));
         let texts = Texts {
             url,
@@ -26,6 +27,7 @@ impl Reading {
             tls_ca: text("nats.tls_ca"),
             tls_cert: text("nats.tls_cert"),
             tls_key: text("nats.tls_key"),
+            replicas,
         };
         match texts.read() {
             Ok(settings) => Some(settings),

@@ -78,12 +78,14 @@ fn nats_is_reached_as_it_is_set_and_no_secret_is_shown() {
     assert!(!shown.contains(CANARY), "{shown}");
     let from_url = load("", &[("TERCET_NATS__URL", &format!("nats://me:{CANARY}@one"))], &[]).unwrap();
     assert!(!format!("{from_url:?}").contains(CANARY));
+    assert_eq!(nats("url = 'nats://one'\nreplicas = 3\n").unwrap().unwrap().replicas, Some(3));
     let said = [
         wrong(&format!("[nats]\ntoken = '{CANARY}'\n"), &[]),
         wrong(&format!("[nats]\nurl = 'http://{CANARY}'\n"), &[]),
         wrong(&format!("[nats]\nurl = 'nats://one'\npassword = '{CANARY}'\n"), &[]),
         wrong(&format!("[nats]\nurl = 'nats://one'\ntoken = '{CANARY}'\nnkey = '{CANARY}'\n"), &[]),
         wrong("[nats]\nurl = 'nats://one'\ntls_cert = 'one.pem'\n", &[]),
+        wrong("[nats]\nurl = 'nats://one'\nreplicas = 2\n", &[]),
     ];
     assert_snapshot!(said.join("\n"), @r"
     tercet.toml, line 2: `nats.url` is missing
@@ -91,6 +93,7 @@ fn nats_is_reached_as_it_is_set_and_no_secret_is_shown() {
     tercet.toml, line 2: `nats.user` and `nats.password` go together: set both, or neither
     tercet.toml, line 2: of `nats.credentials`, `nats.nkey`, `nats.token` and `nats.user` only one can be set
     tercet.toml, line 2: `nats.tls_cert` and `nats.tls_key` go together: set both, or neither
+    `nats.replicas` (tercet.toml, line 3) must be 1, 3 or 5: how many servers of a cluster keep each stream
     ");
 }
 
@@ -108,9 +111,9 @@ fn a_text_of_digits_is_a_text_wherever_it_stands() {
 #[test]
 fn b49_a_misspelt_key_is_refused_with_file_line_and_the_nearest_key() {
     assert_snapshot!(wrong("namespace = 'a'\ndatabse = 'x'\nretires = 3\n[http]\nlisten = '127.0.0.1:1'\ntokn = 'x'\n", &[]), @r"
-    `databse` (tercet.toml, line 2) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server
+    `databse` (tercet.toml, line 2) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.replicas, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server
     `http.tokn` (tercet.toml, line 6) is no setting: did you mean `http.token`?
-    `retires` (tercet.toml, line 3) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server
+    `retires` (tercet.toml, line 3) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.replicas, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server
     ");
 }
 
@@ -236,7 +239,7 @@ fn a_programs_own_settings_are_refused_like_the_others() {
     the environment variable TERCT_SWEEP__EVERY sets nothing: did you mean TERCET_SWEEP__EVERY?
     `sweep` (tercet.toml, line 1) holds settings and is none itself: write `sweep.<name>`, with one of the names every, page
     ");
-    assert_snapshot!(said("[other]\nkey = 1\n", &[]), @"`other.key` (tercet.toml, line 2) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server, sweep.every, sweep.page");
+    assert_snapshot!(said("[other]\nkey = 1\n", &[]), @"`other.key` (tercet.toml, line 2) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.replicas, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server, sweep.every, sweep.page");
     assert!(
         load("[sweep]\nevery = '1s'\n", &[], &[]).unwrap_err().contains("is no setting"),
         "only who has it takes it"

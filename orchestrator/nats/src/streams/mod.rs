@@ -88,7 +88,7 @@ impl Stream {
         }
     }
 
-    fn wanted(self, namespace: &Namespace) -> Value {
+    fn wanted(self, namespace: &Namespace, replicas: u8) -> Value {
         let mut wanted = json!({
             "name": self.name(namespace),
             "subjects": self.subjects(namespace),
@@ -96,7 +96,7 @@ impl Stream {
             "storage": "file",
             "discard": "old",
             "duplicate_window": nanos(DUPLICATES),
-            "num_replicas": 1,
+            "num_replicas": replicas,
         });
         if self == Self::Events {
             wanted["max_age"] = nanos(EVENTS_KEPT).into();
@@ -122,6 +122,7 @@ pub struct Streams {
     context: Context,
     namespace: Namespace,
     servers: String,
+    replicas: u8,
 }
 
 /// The part of an answer that is looked at.
@@ -141,7 +142,7 @@ impl Streams {
     #[must_use]
     pub fn new(client: Client, settings: &Settings, namespace: Namespace) -> Self {
         let context = ContextBuilder::new().timeout(ANSWER_MAX).build(client);
-        Self { context, namespace, servers: settings.shown() }
+        Self { context, namespace, servers: settings.shown(), replicas: settings.replicas.unwrap_or(1) }
     }
 
     /// Whose they are.
@@ -157,7 +158,7 @@ impl Streams {
     pub async fn ensure(&self, stream: Stream) -> Result<Found, StreamError> {
         match self.find(stream).await {
             Err(StreamError::Missing { .. }) => {
-                let made = self.make(stream, &stream.wanted(&self.namespace)).await?;
+                let made = self.make(stream, &stream.wanted(&self.namespace, self.replicas)).await?;
                 tracing::info!(stream = stream.name(&self.namespace), "made a stream that was not there");
                 Ok(made)
             }
@@ -172,7 +173,7 @@ impl Streams {
     pub async fn find(&self, stream: Stream) -> Result<Found, StreamError> {
         let name = stream.name(&self.namespace);
         let found = self.ask(stream, &format!("STREAM.INFO.{name}"), &json!(null)).await?;
-        let mut wanted = stream.wanted(&self.namespace);
+        let mut wanted = stream.wanted(&self.namespace, self.replicas);
         if let Some(wanted) = wanted.as_object_mut() {
             wanted.retain(|key, _| !FREE.contains(&key.as_str()));
         }

@@ -58,11 +58,15 @@ impl Streams {
         for message in messages {
             sent.push(self.send(stream, message).await);
         }
-        let mut stored = Vec::with_capacity(sent.len());
+        let mut stored: Vec<Result<Stored, StreamError>> = Vec::with_capacity(sent.len());
         for sent in sent {
-            stored.push(match sent {
-                Ok(sent) => self.stored(stream, sent).await,
-                Err(error) => Err(error),
+            // Where one answer has not come in time, the others are not waited for as long again, each after the other.
+            let lost = stored.last().and_then(|last| last.as_ref().err());
+            let lost = lost.filter(|error| matches!(error, StreamError::Unreachable { .. })).cloned();
+            stored.push(match (lost, sent) {
+                (Some(lost), _) => Err(lost),
+                (None, Ok(sent)) => self.stored(stream, sent).await,
+                (None, Err(error)) => Err(error),
             });
         }
         stored

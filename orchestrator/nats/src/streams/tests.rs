@@ -18,7 +18,7 @@ async fn what_an_old_server_leaves_out_in_silence_is_refused() {
         let server = Setup::default().jetstream().start(version).unwrap();
         let streams = streams(&server).await;
         for (option, value) in &newer {
-            let mut wanted = Stream::In.wanted(streams.namespace());
+            let mut wanted = Stream::In.wanted(streams.namespace(), 1);
             wanted[option] = value.clone();
             let made = streams.make(Stream::In, &wanted).await;
             match version {
@@ -84,19 +84,35 @@ async fn what_tercet_needs_is_there_on_the_oldest_server() {
 async fn a_stream_that_is_made_otherwise_is_named_with_what_is_wrong() {
     let server = Setup::default().jetstream().start(Version::Floor).unwrap();
     let streams = streams(&server).await;
-    let mut own = Stream::Events.wanted(streams.namespace());
+    let mut own = Stream::Events.wanted(streams.namespace(), 1);
     own["max_age"] = 3_600_000_000_000_u64.into();
     own["max_bytes"] = 1_000_000.into();
     streams.make(Stream::Events, &own).await.unwrap();
     streams.ensure(Stream::Events).await.unwrap();
 
-    let mut wrong = Stream::In.wanted(streams.namespace());
+    let mut wrong = Stream::In.wanted(streams.namespace(), 1);
     wrong["retention"] = "limits".into();
     streams.make(Stream::In, &wrong).await.unwrap();
     let said = streams.ensure(Stream::In).await.unwrap_err();
     assert!(matches!(said, StreamError::Differs { .. }));
     let said = said.to_string();
     assert!(said.contains("its `retention` is \"limits\", and must be \"workqueue\"; edit it, or delete it"), "{said}");
+}
+
+/// A server on its own keeps no stream twice, and says so.
+#[tokio::test]
+async fn replicas_that_a_server_cannot_make_are_refused() {
+    for version in Version::ALL {
+        let server = Setup::default().jetstream().start(version).unwrap();
+        let settings = Settings { replicas: Some(3), ..Settings::of(&server.url()).unwrap() };
+        let client = connect(&settings, "test").await.unwrap();
+        let three = Streams::new(client, &settings, "shop".parse().unwrap());
+        let said = three.ensure(Stream::In).await.unwrap_err().to_string();
+        assert!(said.contains("TERCET_shop_IN") && said.contains("replicas > 1 not supported"), "{said}");
+        // How often one that is there is kept is its administrator's.
+        streams(&server).await.ensure(Stream::In).await.unwrap();
+        three.ensure(Stream::In).await.unwrap();
+    }
 }
 
 #[test]
