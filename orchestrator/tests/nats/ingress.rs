@@ -266,6 +266,34 @@ async fn what_cannot_be_taken_now_comes_again() {
     }
 }
 
+/// Somebody deletes the streams, or the consumer alone, while a node takes messages in: they are there again.
+#[tokio::test]
+async fn streams_that_are_deleted_under_a_nodes_hands_are_made_again() {
+    for version in Version::ALL {
+        let server = Setup::default().jetstream().start(version).unwrap();
+        let streams = streams(&server).await;
+        let mut node = Node::start(Arc::new(MemoryStore::new()), toy::registry().unwrap()).await;
+        node.listen(&server);
+        send(&streams, start("quick", "before")).await;
+        until(|| async { node.saga("quick", "before").await.is_some() }).await;
+        let admin = client(&server).await;
+        let deleted =
+            ["CONSUMER.DELETE.TERCET_shop_IN.nodes", "STREAM.DELETE.TERCET_shop_IN", "STREAM.DELETE.TERCET_shop_DEAD"];
+        for (number, what) in deleted.into_iter().enumerate() {
+            let answer = admin.request(format!("$JS.API.{what}"), "".into()).await.unwrap();
+            assert!(String::from_utf8_lossy(&answer.payload).contains(r#""success":true"#), "{answer:?}");
+            let key = format!("after-{number}");
+            send(&streams, start("quick", &key)).await;
+            send(&streams, start("unheard_of", &key)).await;
+            until(|| async { node.saga("quick", &key).await.is_some() }).await;
+            until(|| async { waiting(&streams).await == 0 }).await;
+        }
+        // Those of before the stream was deleted went with it.
+        assert_eq!(letters(&DeadLetters::new(streams)).await.len(), 1, "{version:?}");
+        node.end().await;
+    }
+}
+
 /// A broker without JetStream, or with a stream that is not as it must be: the way in by request–reply goes on, and the other opens as
 /// soon as it can.
 #[tokio::test]

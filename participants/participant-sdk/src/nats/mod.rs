@@ -3,6 +3,10 @@
 //! `nats micro ls`, `info` and `stats` show them; the endpoints' metadata name the contracts. Instances of a participant share the
 //! calls: start as many as you like. A call is answered by [`Participant::call`], as it is in the process of an orchestrator.
 //!
+//! What a participant has to say by itself goes the other way: [`NatsIngress`] is where an outbox's relay sends starts, signals and
+//! completions, answered after Tercet's commit; [`EventRelay`] carries published events to a broker's stream; and a service that has no
+//! database of its own has a [`Publisher`], with the broker's guarantee and no more.
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //! use tercet_participant::nats::{Serving, Settings};
