@@ -13,6 +13,7 @@ mod fields;
 mod guard;
 mod health;
 mod json;
+pub mod nodes;
 #[cfg(feature = "nats")]
 pub mod participants;
 pub mod problem;
@@ -153,6 +154,7 @@ fn router(app: App, guard: Guard) -> Router {
         .route("/v1/definitions/{name}/graph", get(definitions::graph))
         .route("/v1/definitions/{name}/lint", get(definitions::lint))
         .route("/v1/counts", get(counts::counts))
+        .route("/v1/nodes", get(nodes::list))
         .route("/v1/events", get(events::list))
         .route("/metrics", get(prometheus::show));
     #[cfg(feature = "nats")]

@@ -9,6 +9,7 @@ mod events;
 mod failure;
 mod logs;
 mod node;
+mod nodes;
 mod output;
 mod page;
 mod participant;
@@ -178,6 +179,11 @@ impl Tercet {
                 .arg_required_else_help(true),
             )
             .subcommand(
+                nodes::Command::augment_subcommands(Command::new("node").about("Look at the nodes of a database"))
+                    .subcommand_required(true)
+                    .arg_required_else_help(true),
+            )
+            .subcommand(
                 participant::Command::augment_subcommands(
                     Command::new("participant").about("Look at the participants that are there over NATS"),
                 )
@@ -234,6 +240,10 @@ impl Tercet {
             "dead-letter" => {
                 let client = Client::new(&config, self.name, global.server.is_some())?;
                 dead_letter::run(dead_letter::Command::from_arg_matches(inner)?, &client, form.plain()?).await
+            }
+            "node" => {
+                let client = Client::new(&config, self.name, global.server.is_some())?;
+                nodes::run(nodes::Command::from_arg_matches(inner)?, &client, form.plain()?).await
             }
             "participant" => {
                 let client = Client::new(&config, self.name, global.server.is_some())?;

@@ -161,6 +161,10 @@ impl Context {
             lease: self.config.lease,
             retention: self.config.retention,
             limits: self.config.limits,
+            label: match &listening {
+                Some(listening) => format!("process {} at {}", std::process::id(), listening.address()),
+                None => format!("process {}", std::process::id()),
+            },
             ..Settings::of(self.config.namespace.clone())
         };
         let here = InProcess::new(hosted.participants);

@@ -33,7 +33,7 @@ pub use shared::{Health, Limits, Settings};
 use crate::{
     env::Env,
     registry::Registry,
-    store::{Count, DefinitionRow, SagaRow, Store},
+    store::{Count, DefinitionRow, NodeId, SagaRow, Store},
     transport::Transport,
 };
 use message::{Coming, Incoming, Message, NewSaga};
@@ -93,6 +93,7 @@ impl Engine {
         let shared = Arc::new(Shared::new(store, transport, registry, env, settings, sender));
         let node = ownership::new_node(&shared);
         let incarnation = ownership::join(&shared, node).await?;
+        shared.set_node(node);
         let env = &shared.env;
         env.spawn(Box::pin(Worker::new(shared.clone(), incarnation, inbound).run()));
         if shared.store.cluster().is_some() {
@@ -230,6 +231,12 @@ impl Engine {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
+    }
+
+    /// Which node it is on its store, now: another one after it was taken over.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.shared.node()
     }
 
     /// Whether it takes work.

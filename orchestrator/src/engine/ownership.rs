@@ -255,6 +255,7 @@ impl Ownership {
             match join(&shared, node).await {
                 Ok(incarnation) => {
                     self.node = node;
+                    shared.set_node(node);
                     self.renewed = shared.env.now();
                     return shared.send(Message::Joined(incarnation));
                 }

@@ -141,6 +141,7 @@ pub(super) struct Shared {
     pub(super) lending: Notify,
     /// The database's clock, where several nodes go by it.
     time: Option<Arc<DatabaseTime>>,
+    node: Mutex<NodeId>,
     /// The node that the worker has found to be taken over.
     found_fenced: Mutex<Option<NodeId>>,
     pub(super) fenced: Notify,
@@ -173,12 +174,21 @@ impl Shared {
             loans: Mutex::default(),
             lending: Notify::new(),
             time,
+            node: Mutex::new(NodeId(0)),
             found_fenced: Mutex::default(),
             fenced: Notify::new(),
             going: Notify::new(),
             gone: watch::Sender::new(false),
             asked: Asked::default(),
         }
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        *locked(&self.node)
+    }
+
+    pub(super) fn set_node(&self, node: NodeId) {
+        *locked(&self.node) = node;
     }
 
     /// The shards that this node works on now.
