@@ -8,7 +8,7 @@ use super::{
     program::{Reply, heard_out, rejected},
 };
 use crate::{
-    db::{self, Changing, insert_new, plus, to},
+    db::{Changing, insert_new, plus, to},
     ids::PaymentId,
 };
 use sea_orm::{
@@ -43,7 +43,7 @@ impl Channel {
     /// When the database fails.
     pub async fn buyer_pays(&self, reference: &PaymentId) -> Result<Paying, ChannelError> {
         self.settle().await?;
-        let tx = db::begin(&self.db).await?;
+        let tx = self.begin().await?;
         let Some(row) = find(&tx, reference).await? else { return Ok(Paying::NotOpen) };
         let paying = match row.state {
             ChargeState::Paid => return Ok(Paying::Already),
@@ -65,7 +65,7 @@ impl Channel {
     /// When the database fails.
     pub async fn buyer_is_declined(&self, reference: &PaymentId) -> Result<(), ChannelError> {
         self.settle().await?;
-        let tx = db::begin(&self.db).await?;
+        let tx = self.begin().await?;
         if let Some(row) = find(&tx, reference).await?.filter(|row| row.state == ChargeState::Open) {
             fail(&tx, row, "declined", self.clock.now()).await?;
             tx.commit().await?;
@@ -126,7 +126,7 @@ impl Channel {
             return Ok(Reply::Say(rejected("bad_amount", "a charge is of more than nothing")));
         }
         self.settle().await?;
-        let tx = db::begin(&self.db).await?;
+        let tx = self.begin().await?;
         let behaviour = self.charges.lock().unwrap_or_else(PoisonError::into_inner).of(&order.reference);
         insert_new(&tx, heard(order, behaviour)).await?;
         charge::Entity::update_many()
@@ -147,7 +147,7 @@ impl Channel {
 
     async fn closed_charge(&self, reference: &PaymentId) -> Result<Said, ChannelError> {
         self.settle().await?;
-        let tx = db::begin(&self.db).await?;
+        let tx = self.begin().await?;
         match find(&tx, reference).await? {
             None => Ok(Said::NotFound),
             Some(row) if row.state == ChargeState::Open => {

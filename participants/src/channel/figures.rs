@@ -6,7 +6,6 @@ use super::{
     rows::{OVER_CHARGE, State, account, refund},
 };
 use crate::{
-    db,
     equation::{Violation, must_equal},
     money::Minor,
 };
@@ -44,7 +43,7 @@ impl Channel {
     /// # Errors
     /// The equation that does not hold.
     pub async fn check_equation(&self) -> Result<(), Violation> {
-        let tx = db::begin(&self.db).await?;
+        let tx = self.begin().await?;
         for row in account::Entity::find().all(&tx).await? {
             let name = |what: &str| format!("channel {}: {what}", row.currency);
             let charges = charge::Entity::find().filter(charge::Column::Currency.eq(&row.currency)).all(&tx).await?;

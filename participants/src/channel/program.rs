@@ -4,7 +4,7 @@ use super::{
     Acknowledging, Asking, Behaviour, Behaviours, Callback, CallbackSink, Charges, Ends, RefundOrder, Said, Silence,
     ThirdParty,
     charge_rows::{charge, next_due, settle_due, take_in},
-    rows::{State, account, end, fail, find, heard, refund, say, transaction},
+    rows::{State, account, end, fail, find, heard, refund, say, transaction, turn},
 };
 use crate::{
     clock::Clock,
@@ -74,9 +74,19 @@ impl Channel {
         create(&tx, account::Entity).await?;
         create(&tx, charge::Entity).await?;
         create(&tx, refund::Entity).await?;
+        create(&tx, turn::Entity).await?;
+        insert_new(&tx, turn::Model { id: 1, taken: 0 }).await?;
         tx.commit().await?;
         let Settings { behaviours, charges, closes, clock } = settings;
         Ok(Self { db, behaviours: Mutex::new(behaviours), charges: Mutex::new(charges), closes, clock })
+    }
+
+    /// Begins a transaction that has the channel to itself, among all processes that share its database: what it reads stays so
+    /// until it ends. No isolation level would do on every server.
+    pub(super) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        let tx = db::begin(&self.db).await?;
+        turn::Entity::update_many().changing([plus(turn::Column::Taken, 1)]).exec(&tx).await?;
+        Ok(tx)
     }
 
     /// This behaviour for one reference from its first request on.
@@ -89,7 +99,7 @@ impl Channel {
     /// # Errors
     /// When an amount is not above zero, or the database fails.
     pub async fn charge(&self, charges: &[(PaymentId, Money)]) -> Result<(), ChannelError> {
-        let tx = db::begin(&self.db).await?;
+        let tx = self.begin().await?;
         for (reference, amount) in charges {
             if amount.minor.0 <= 0 {
                 return Err(ChannelError::Charge(*amount));
@@ -105,7 +115,7 @@ impl Channel {
     /// # Errors
     /// When the database fails.
     pub async fn settle(&self) -> Result<Option<Millis>, ChannelError> {
-        let tx = db::begin(&self.db).await?;
+        let tx = self.begin().await?;
         let now = self.clock.now();
         let due = refund::Entity::find()
             .filter(refund::Column::DueAtMs.lte(now.0))
@@ -167,7 +177,7 @@ impl Channel {
 
     async fn asked(&self, order: &RefundOrder) -> Result<Reply, ChannelError> {
         self.settle().await?;
-        let tx = db::begin(&self.db).await?;
+        let tx = self.begin().await?;
         let behaviour = self.behaviours.lock().unwrap_or_else(PoisonError::into_inner).of(&order.reference);
         insert_new(&tx, heard(order, behaviour)).await?;
         refund::Entity::update_many()
@@ -206,12 +216,14 @@ impl Channel {
             return Ok(rejected("no_close", "this channel cannot close a refund"));
         }
         self.settle().await?;
+        let tx = self.begin().await?;
         refund::Entity::update_many()
             .changing([to(refund::Column::State, State::Closed), to(refund::Column::DueAtMs, None::<i64>)])
             .filter(refund::Column::Reference.eq(reference.as_str()))
             .filter(refund::Column::State.eq(State::Processing))
-            .exec(&self.db)
+            .exec(&tx)
             .await?;
+        tx.commit().await?;
         self.state_of(reference).await
     }
 }

@@ -28,6 +28,15 @@ table! {
 }
 
 table! {
+    /// One row: whoever has it locked has the whole channel to itself.
+    pub(super) turn "channel_turns" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: i32,
+        taken: i64,
+    }
+}
+
+table! {
     /// Every reference of a refund the channel heard of.
     pub(super) refund "channel_refunds" {
         #[sea_orm(primary_key, auto_increment = false)]

@@ -3,7 +3,7 @@
 use super::{Bench, Step, at, eur, id, sale, settings};
 use crate::{
     Shop,
-    channel::{Behaviour, How},
+    channel::{Behaviour, Ends, How, RefundOrder as Back, Said, ThirdParty},
     clock::HandClock,
     coupons::{SpendCoupon, TakeCouponBack},
     gateway::{Refund, RefundMoney},
@@ -18,7 +18,7 @@ use crate::{
     vouchers,
     warehouse::{Ship, Stop},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tercet_core::{Answer, Operation, Phase};
 use tercet_servers::{MariaDb, Postgres};
 
@@ -48,7 +48,7 @@ async fn on(url: &str) -> Bench {
 async fn settled(step: &Step, phase: Phase) -> String {
     for attempt in 1..=50 {
         match step.ask(phase, attempt).await {
-            Answer::Retry { .. } => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            Answer::Retry { .. } => tokio::time::sleep(Duration::from_millis(5)).await,
             answer => return answer.as_str().to_owned(),
         }
     }
@@ -158,6 +158,36 @@ async fn a_rush(bench: &Bench) {
     assert_eq!(free(&after), free(&before));
 }
 
+/// Two programs have the channel's database, as two processes of `tercet-shop` have: what falls due ends once, whoever sees it first.
+async fn a_channel_of_two(url: &str) {
+    const REFUNDS: u32 = 24;
+    let clock = Arc::new(HandClock::new(at()));
+    let after = Duration::from_secs(60);
+    let takes = Behaviour::Accept { after, ends: Ends::Well, callbacks: 0 };
+    let mut shops = Vec::new();
+    for _ in 0..2 {
+        shops.push(Arc::new(Box::pin(Shop::open_at(url, settings(takes, true, &clock))).await.unwrap()));
+    }
+    let channel = shops[0].channel();
+    channel.charge(&[(id("pay-two"), eur(100_000))]).await.unwrap();
+    let before = channel.ledger().await.unwrap().accounts["EUR"].given_back;
+    for n in 0..REFUNDS {
+        let order = Back { reference: id(&format!("two-{n}")), charge: id("pay-two"), amount: eur(100) };
+        assert!(matches!(channel.refund(order).await, Ok(Said::Processing { .. })));
+    }
+    clock.advance(after);
+    let settling = (0..16).map(|n| {
+        let shop = shops[n % 2].clone();
+        tokio::spawn(async move { shop.channel().settle().await })
+    });
+    for settled in settling.collect::<Vec<_>>() {
+        settled.await.unwrap().unwrap();
+    }
+    let given_back = channel.ledger().await.unwrap().accounts["EUR"].given_back;
+    assert_eq!(given_back.0 - before.0, 100 * i64::from(REFUNDS));
+    channel.check_equation().await.unwrap();
+}
+
 async fn check(url: &str) {
     let bench = on(url).await;
     bench.shop.seed(&[sale("o-1", OrderState::AwaitingShipment), sale("o-rush", OrderState::Paid)]).await.unwrap();
@@ -169,6 +199,7 @@ async fn check(url: &str) {
     Box::pin(a_life(&bench)).await;
     bench.is_sound().await;
     Box::pin(a_rush(&bench)).await;
+    Box::pin(a_channel_of_two(url)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
