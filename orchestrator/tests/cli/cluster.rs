@@ -36,7 +36,7 @@ fn until(what: &str, is: impl Fn() -> bool) {
 }
 
 fn share_a_database(url: &str) {
-    let place = Place::new().with("TERCET_DATABASE__URL", url).with("TERCET_CLUSTER__LEASE", "2s");
+    let place = Place::new().with("TERCET_DATABASE__URL", url);
     let mut one = place.node(&["dev", "--log", "warn"]);
     let two = place.node(&["dev", "--log", "warn"]);
     until("they share evenly", || nodes(&two, &place).matches(" 512 0 ").count() == 2);
@@ -69,7 +69,8 @@ fn share_a_database(url: &str) {
     // The servers of tests are fast, not durable, which is said.
     let said: Vec<_> = said.lines().filter(|line| !line.contains("power cut")).collect();
     assert_eq!((code, said.join("\n").as_str()), (Some(0), ""));
-    assert!(nodes(&two, &place).contains(" 1024 0 "), "{}", nodes(&two, &place));
+    let left = nodes(&two, &place);
+    assert!(left.contains(" 1024 0 "), "{left}");
     for key in keys {
         until("it ends", || {
             let listed = two.run(&place, &["saga", "list", "--key", &key]).out;
