@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, Database};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use tercet_shop::{
-    Ledger, Shop,
+    Ledger, PARTICIPANTS, Shop,
     channel::{Behaviour, Ends as Ending, Said, Script, ThirdParty},
 };
 use tercet_workflows::demo::{Cases, Ends, Sagas, Told};
@@ -55,9 +55,13 @@ pub(crate) async fn check(ended: Ended) -> Report {
     let rows = nodes.all().await.unwrap();
     wrong.extend(every_acknowledged_start_is_there(&nodes, &rows));
     wrong.extend(whoever_is_parked_has_a_final_reason(&nodes, &rows, &cases, &script, &shop).await);
+    wrong.extend(every_participant_is_listed(&nodes).await);
     wrong.extend(every_fault_happened(&fired, options.rounds));
     if sagas.under_way > 0 {
         wrong.push(format!("{} sagas have neither ended nor parked", sagas.under_way));
+    }
+    if [sagas.confirmed, sagas.cancelled, sagas.parked].contains(&0) {
+        wrong.push("one of the three ends is missing: such a day shows nothing".to_owned());
     }
     let asked_in_vain = nodes.asked_in_vain();
     let take_overs = ["took over a node", "this node was taken over"].map(|words| place.times_said(words));
@@ -143,6 +147,21 @@ async fn whoever_is_parked_has_a_final_reason(
     }
     wrong.extend(expected.into_iter().map(|key| format!("refund_money {key} was refused for good, and is not parked")));
     wrong
+}
+
+/// As `tercet participant ls` shows it: who is there over NATS, in which version, and how often it was asked.
+async fn every_participant_is_listed(nodes: &Nodes) -> Vec<String> {
+    let listed = nodes.get("participants?within=3s").await.unwrap();
+    let listed = listed["participants"].as_array().unwrap();
+    let is_right = |name: &str| {
+        let instances: Vec<_> = listed.iter().filter(|one| one["participant"] == name).collect();
+        let [one] = &*instances else { return false };
+        let operations = one["operations"].as_array().unwrap();
+        let calls: u64 = operations.iter().map(|operation| operation["calls"].as_u64().unwrap()).sum();
+        one["version"] == env!("CARGO_PKG_VERSION") && calls > 0
+    };
+    let missing = PARTICIPANTS.into_iter().filter(|name| !is_right(name));
+    missing.map(|name| format!("{name} is not listed as one instance that was asked: {listed:?}")).collect()
 }
 
 fn every_fault_happened(fired: &[Fired], rounds: usize) -> Vec<String> {

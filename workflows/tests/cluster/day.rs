@@ -16,7 +16,7 @@ use tercet_shop::{
     channel::Script,
     clock::{HurriedClock, Pace},
 };
-use tercet_workflows::demo::{Cases, DemoError, Sagas, Stage, Story, wares};
+use tercet_workflows::demo::{Cases, DemoError, Face, Sagas, Stage, Story, wares};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -84,18 +84,26 @@ async fn stock(shop: &Shop, cases: &Cases) {
     shop.endow(&wallets).await.unwrap();
 }
 
-/// Buyers, so many at a time.
+/// Buyers and refunds, so many at a time: whoever has come to rest makes room for the next.
 fn let_in(nodes: &Nodes, cases: &Cases, at_once: usize) -> JoinSet<Result<(), DemoError>> {
-    let door = Arc::new(Semaphore::new(at_once));
-    let mut buyers = JoinSet::new();
+    let [front, back] = [(); 2].map(|()| Arc::new(Semaphore::new(at_once.div_ceil(2))));
+    let mut inside = JoinSet::new();
     for story in cases.stories.clone() {
-        let (door, stage) = (door.clone(), Stage(nodes.clone()));
-        buyers.spawn(async move {
+        let (door, stage) = (front.clone(), Stage(nodes.clone()));
+        inside.spawn(async move {
             let _inside = door.acquire_owned().await.unwrap();
             stage.play(&story).await
         });
     }
-    buyers
+    for request in cases.requests.clone() {
+        let (door, stage) = (back.clone(), Stage(nodes.clone()));
+        inside.spawn(async move {
+            let _inside = door.acquire_owned().await.unwrap();
+            stage.ask(&request).await?;
+            stage.0.ended(request.definition, &request.key).await
+        });
+    }
+    inside
 }
 
 /// Why a day does not come to its end.
@@ -108,9 +116,7 @@ enum Stalled {
 
 /// Follows all sagas until each has ended or stands parked, and nothing more comes.
 async fn until_rest(nodes: &Nodes, cases: &Cases, options: &Options, told: &watch::Sender<u64>) -> Result<(), Stalled> {
-    let mut buyers = let_in(nodes, cases, options.at_once);
-    let stage = Stage(nodes.clone());
-    let mut requests = cases.requests.iter().peekable();
+    let mut inside = let_in(nodes, cases, options.at_once);
     let (mut last, mut changed) = (Sagas::default(), Instant::now());
     loop {
         let counts = timeout(GONE_AFTER, nodes.counts()).await.map_err(|_| Stalled::Nobody)?;
@@ -120,19 +126,15 @@ async fn until_rest(nodes: &Nodes, cases: &Cases, options: &Options, told: &watc
         if sagas != last {
             (last, changed) = (sagas, Instant::now());
         }
-        while let Some(left) = buyers.try_join_next() {
+        while let Some(left) = inside.try_join_next() {
             left.unwrap().unwrap();
         }
-        let is_idle = requests.peek().is_none() && buyers.is_empty() && sagas.under_way == 0;
+        let is_idle = inside.is_empty() && sagas.under_way == 0;
         if is_idle && changed.elapsed() > QUIET / options.times {
             return Ok(());
         }
         if changed.elapsed() > STALLED_AFTER {
             return Err(Stalled::Stuck(stuck(nodes, sagas).await));
-        }
-        let room = (options.at_once as u64).saturating_sub(sagas.under_way);
-        for request in requests.by_ref().take(usize::try_from(room).unwrap()) {
-            timeout(GONE_AFTER, stage.ask(request)).await.map_err(|_| Stalled::Nobody)?.unwrap();
         }
         sleep(Duration::from_millis(150)).await;
     }

@@ -196,8 +196,9 @@ impl Face for Nodes {
 
     async fn ended(&self, definition: &str, key: &str) -> Result<(), DemoError> {
         loop {
-            let saga = self.find(definition, key).await?;
-            if saga.is_none_or(|saga| status(saga["status"].as_str().unwrap()).is_end()) {
+            // Who is parked waits for a person, and nobody comes.
+            let is_at_rest = |saga: Value| saga["parked"] != 0 || status(saga["status"].as_str().unwrap()).is_end();
+            if self.find(definition, key).await?.is_none_or(is_at_rest) {
                 return Ok(());
             }
             tokio::time::sleep(ASK_EVERY * 4).await;

@@ -45,7 +45,7 @@ impl Default for Options {
             seed: 7,
             rounds: 1,
             at_once: 64,
-            times: 30,
+            times: 20,
             lease: Duration::from_secs(2),
         }
     }
@@ -55,7 +55,7 @@ impl Options {
     /// As the environment says, which `./tests/run cluster` sets from its flags.
     pub(crate) fn told() -> Self {
         let usual =
-            Self { sagas: 2_000, rounds: 3, at_once: 250, times: 20, lease: Duration::from_secs(5), ..Self::default() };
+            Self { sagas: 2_000, rounds: 3, at_once: 120, times: 10, lease: Duration::from_secs(5), ..Self::default() };
         Self {
             store: told("STORE", usual.store),
             nodes: told("NODES", usual.nodes),
@@ -63,6 +63,7 @@ impl Options {
             seed: told("SEED", usual.seed),
             rounds: told("ROUNDS", usual.rounds),
             at_once: told("AT_ONCE", usual.at_once),
+            times: told("TIMES", usual.times),
             ..usual
         }
     }
