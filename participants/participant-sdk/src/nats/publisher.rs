@@ -21,7 +21,8 @@ use tercet_nats::{
 /// is laid aside as a dead letter, and nobody is told but the one who looks: `tercet dead-letter list`.
 ///
 /// ```no_run
-/// use tercet_participant::{nats::{Publisher, Settings}, outbox::Start, Payload};
+/// use tercet_core::Payload;
+/// use tercet_participant::{nats::{Publisher, Settings}, outbox::Start};
 /// # async fn publish() -> Result<(), Box<dyn std::error::Error>> {
 /// let publisher = Publisher::new(Settings::of("nats://127.0.0.1:4222")?, "default".parse()?);
 /// let input = Payload::of(&serde_json::json!({ "order": "o-7" }))?;

@@ -183,10 +183,10 @@ async fn the_tables_of_a_newer_version_are_left_alone() {
     for place in [Place::folder(), Place::postgres(), Place::mariadb()] {
         let accounts = on(&place).await;
         let database = accounts.service.database();
-        run(database, "UPDATE tercet_participant SET version = 3").await;
+        run(database, "UPDATE tercet_participant SET version = 4").await;
         let refused = tercet_participant::database::ensure_tables(database.writer()).await.unwrap_err();
         insta::allow_duplicates! {
-            insta::assert_snapshot!(refused, @"the participant's tables have version 3, this program knows version 2: use the newer program, it has written here before");
+            insta::assert_snapshot!(refused, @"the participant's tables have version 4, this program knows version 3: use the newer program, it has written here before");
         }
         assert!(SeaOrm::open(&accounts.url).await.is_err());
     }
