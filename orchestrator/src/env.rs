@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    task::{Context, Waker},
     time::Duration,
 };
 use tercet_core::Millis;
@@ -32,6 +33,11 @@ pub trait Environment: Send + Sync + 'static {
 
     /// Runs `task` beside the caller.
     fn spawn(&self, task: Task);
+
+    /// Runs `task` beside the caller, who may take its first step: what a task hands over first is then on its way at once.
+    fn begin(&self, task: Task) {
+        self.spawn(task);
+    }
 }
 
 /// A shared environment.
@@ -79,6 +85,13 @@ impl Environment for Machine {
     fn spawn(&self, task: Task) {
         tokio::spawn(task);
     }
+
+    fn begin(&self, mut task: Task) {
+        // It is polled again where it is spawned, which is when somebody waits for what wakes it.
+        if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            tokio::spawn(task);
+        }
+    }
 }
 
 /// An environment whose clock is a database's: sampled now and then, carried on by the environment's own in between.
@@ -124,5 +137,9 @@ impl Environment for DatabaseTime {
 
     fn spawn(&self, task: Task) {
         self.env.spawn(task);
+    }
+
+    fn begin(&self, task: Task) {
+        self.env.begin(task);
     }
 }

@@ -63,7 +63,8 @@ pub struct Call {
 }
 
 /// What must be asked, or asked again after a crash. Call it after every [`apply`](crate::apply): what is there and not in hand is
-/// to be begun, what is in hand and no longer there is to be left.
+/// to be begun, what is in hand and no longer there is to be left. The saga's deadline comes first, then at most one of each step, in
+/// their order.
 #[must_use]
 pub fn outstanding(state: &State) -> Vec<Command> {
     let mut commands = Vec::new();

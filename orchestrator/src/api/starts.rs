@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tercet_core::{DefinitionName, Graph, Payload, SagaKey, StepInstance};
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -149,8 +149,9 @@ fn tell(view: &mut StartedView, snapshot: &Snapshot, graph: &Graph, until: Optio
     view.status = Some(state.life.as_str().to_owned());
     view.output.clone_from(&state.output);
     view.aborted = state.abort.as_ref().map(ToString::to_string);
-    let pending =
-        |(step, at): (&StepInstance, &tercet_core::StepState)| Some((step.clone(), at.pending.as_ref()?.1.clone()));
+    let pending = |(step, at): (&StepInstance, &Arc<tercet_core::StepState>)| {
+        Some((step.clone(), at.pending.as_ref()?.1.clone()))
+    };
     view.pending = state.steps.iter().filter_map(pending).collect();
     view.parked = state.parked().map(|(step, why)| (step.clone(), why.to_string())).collect();
     if let Some(Until::Step(step)) = until {

@@ -6,7 +6,10 @@ use crate::{
     store::{AuditRow, SagaRow, SagaStatus, TimerRow},
 };
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 use tercet_core::{
     Choice, DefinitionName, Graph, Life, Millis, Payload, Refusal, SagaId, SagaKey, SignalId, State, StepInstance,
     StepKind, StepState, Verdict, choices, entry::Target,
@@ -311,7 +314,7 @@ impl SagaDetail {
             (None, Some(_)) => unread,
             (None, None) => gone,
         };
-        let view = |(step, at): (&StepInstance, &StepState)| {
+        let view = |(step, at): (&StepInstance, &Arc<StepState>)| {
             let state = state.as_ref().map_or_else(Vec::new, |state| offered(graph, state, step));
             StepView::new(step, at, state)
         };

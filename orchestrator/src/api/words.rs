@@ -2,6 +2,7 @@
 
 use super::view::{WaitView, moment};
 use crate::store::TimerRow;
+use std::sync::Arc;
 use tercet_core::{
     Entry, Fact, Life, Millis, Phase, State, Status, StepInstance, StepState,
     entry::{Evidence, Target},
@@ -46,7 +47,7 @@ pub(super) fn state(state: &State) -> String {
 
 /// What each step waits for that is not at its end.
 pub(super) fn waits(state: &State, timers: &[TimerRow], entries: &[Entry]) -> Vec<WaitView> {
-    let wait = |(step, at): (&StepInstance, &StepState)| {
+    let wait = |(step, at): (&StepInstance, &Arc<StepState>)| {
         let (why, wakes) = wait(step, at, timers, entries)?;
         Some(WaitView { step: step.clone(), why, wakes: wakes.map(moment) })
     };

@@ -75,8 +75,30 @@ impl HandKey {
         }
     }
 
+    /// What it holds, among what is outstanding: that comes in the order of its steps, one command of each at most.
+    pub(super) fn find<'c>(&self, commands: &'c [Command]) -> Option<&'c Command> {
+        let at = commands.binary_search_by(|command| step_of(command).cmp(&Some(&self.step))).ok()?;
+        let found = match &commands[at] {
+            Command::Call(call) => {
+                (call.phase, call.attempt, call.not_before) == (self.phase, self.attempt, self.not_before)
+            }
+            Command::Tell { .. } => (Phase::Try, 0, Millis::default()) == (self.phase, self.attempt, self.not_before),
+            Command::Wake { .. } => false,
+        };
+        found.then(|| &commands[at])
+    }
+
     pub(super) fn timer(&self) -> TimerName {
         TimerName(format!("call:{}:{}", self.phase, self.step))
+    }
+}
+
+/// The step that a command is about; none of the saga's own deadline, which comes first.
+fn step_of(command: &Command) -> Option<&StepInstance> {
+    match command {
+        Command::Call(call) => Some(&call.step),
+        Command::Tell { step, .. } | Command::Wake { timer: Timer::Step(step), .. } => Some(step),
+        Command::Wake { timer: Timer::Deadline, .. } => None,
     }
 }
 
@@ -121,6 +143,7 @@ impl Active {
     pub(super) fn fold(&mut self, entry: &Entry) {
         apply(&mut self.state, entry);
         self.commands = outstanding(&self.state);
+        debug_assert!(self.commands.is_sorted_by(|a, b| step_of(a) < step_of(b)), "one of each step, in order");
         self.panics = 0;
     }
 
@@ -136,6 +159,8 @@ impl Active {
                 Command::Call(call) if call.not_before > self.state.at => {
                     wanted.extend(HandKey::of(command).map(|key| (key.timer(), call.not_before)));
                 }
+                // Of a timer that is there alone it matters whether it is kept.
+                Command::Call(_) | Command::Tell { .. } if self.timers.is_empty() => {}
                 Command::Call(_) | Command::Tell { .. } => {
                     kept.extend(HandKey::of(command).map(|key| key.timer()));
                 }
@@ -160,11 +185,12 @@ impl Active {
 
     /// The projection that follows from the state, if it differs from the one written last.
     pub(super) fn new_projection(&mut self) -> Option<Projection> {
-        let projection = projection(&self.state, &self.commands);
-        let same = Projection { updated: self.projection.updated, ..projection.clone() } == self.projection;
-        if same {
+        let mut projection = projection(&self.state, &self.commands);
+        let updated = std::mem::replace(&mut projection.updated, self.projection.updated);
+        if projection == self.projection {
             return None;
         }
+        projection.updated = updated;
         self.projection = projection.clone();
         Some(projection)
     }
@@ -222,7 +248,7 @@ pub(super) fn projection(state: &State, commands: &[Command]) -> Projection {
     Projection {
         status,
         parked: u32::try_from(state.parked().count()).unwrap_or(u32::MAX),
-        attention: state.steps.values().any(asks_for_attention),
+        attention: state.steps.values().any(|step| asks_for_attention(step)),
         updated: state.at,
         wakes: wakes(state, commands),
         output,
@@ -237,7 +263,7 @@ fn asks_for_attention(step: &StepState) -> bool {
 
 /// When the saga wakes by itself, if nothing but its own waits holds it: a restart need not take it up before.
 fn wakes(state: &State, commands: &[Command]) -> Option<Millis> {
-    let child = |step: &StepState| step.kind == StepKind::Child && step.status == Status::Asked;
+    let child = |step: &Arc<StepState>| step.kind == StepKind::Child && step.status == Status::Asked;
     if state.steps.values().any(child) {
         return None;
     }

@@ -5,19 +5,22 @@ use super::{
     message::{Reply, StartedSaga},
 };
 use crate::store::{AuditRow, Batch, Change, InboxId, InboxItem, JournalRow, Projection, Start, TimerChange};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tercet_core::{Entry, SagaId};
 
 /// The next batch.
 #[derive(Default)]
 pub(super) struct Draft {
     pub(super) starts: Vec<Starting>,
-    pub(super) changes: BTreeMap<SagaId, Change>,
+    pub(super) changes: BTreeMap<SagaId, Arc<Change>>,
 }
 
 /// A saga that the batch begins.
 pub(super) struct Starting {
-    pub(super) start: Start,
+    pub(super) start: Arc<Start>,
     pub(super) active: Active,
     pub(super) entry: Entry,
     pub(super) by: StartedBy,
@@ -47,7 +50,7 @@ impl Draft {
     }
 
     pub(super) fn change(&mut self, saga: SagaId) -> &mut Change {
-        self.changes.entry(saga).or_default()
+        Arc::make_mut(self.changes.entry(saga).or_default())
     }
 
     pub(super) fn append(&mut self, row: JournalRow, projection: Option<Projection>, timers: Vec<TimerChange>) {
@@ -74,7 +77,7 @@ impl Draft {
         self.change(row.saga).audit.push(row);
     }
 
-    /// What the store is given.
+    /// What the store is given. It shares everything with this draft, which is kept in case it must be written again.
     pub(super) fn batch(&self) -> Batch {
         Batch {
             starts: self.starts.iter().map(|starting| starting.start.clone()).collect(),
@@ -92,7 +95,7 @@ impl Draft {
     pub(super) fn extend(&mut self, later: Self) {
         self.starts.extend(later.starts);
         for (saga, change) in later.changes {
-            let own = self.change(saga);
+            let (own, change) = (self.change(saga), Arc::unwrap_or_clone(change));
             own.entries.extend(change.entries);
             own.projection = change.projection.or_else(|| own.projection.take());
             own.timers.extend(change.timers);

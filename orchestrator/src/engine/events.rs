@@ -227,7 +227,11 @@ impl Worker {
 
     /// Answers those who waited for what is there now.
     pub(super) fn tell_watchers(&mut self, saga: SagaId) {
-        let (Some(active), Some(watchers)) = (self.sagas.get(&saga), self.watchers.remove(&saga)) else { return };
+        let (Some(active), Some(watchers)) = (self.sagas.get(&saga), self.watchers.get_mut(&saga)) else { return };
+        if !watchers.iter().any(|(until, _)| has_reached(&active.state, until)) {
+            return;
+        }
+        let watchers = self.watchers.remove(&saga).unwrap_or_default();
         let (reached, waiting): (Vec<_>, Vec<_>) =
             watchers.into_iter().partition(|(until, _)| has_reached(&active.state, until));
         if !reached.is_empty() {

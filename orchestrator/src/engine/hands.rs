@@ -13,7 +13,7 @@ use crate::{
     store::{TimerChange, TimerRow},
     transport::CallError,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 use tercet_core::{
     Answer, Answered, Call as WireCall, Command, Millis, PANICKED, Payload, Phase, Policy, SagaId, StepInstance, What,
     command::Call,
@@ -31,12 +31,13 @@ impl Worker {
             return;
         }
         let Some(active) = self.sagas.get_mut(&saga) else { return };
-        let mut wanted: BTreeMap<HandKey, Command> =
-            active.commands.iter().filter_map(|c| Some((HandKey::of(c)?, c.clone()))).collect();
-        for (_, hand) in active.hands.extract_if(.., |key, _| !wanted.contains_key(key)) {
+        let commands = &active.commands;
+        for (_, hand) in active.hands.extract_if(.., |key, _| key.find(commands).is_none()) {
             self.agenda.remove(&hand.next);
         }
-        wanted.retain(|key, _| !active.hands.contains_key(key));
+        let keyed = commands.iter().filter_map(|command| Some((HandKey::of(command)?, command)));
+        let wanted = keyed.filter(|(key, _)| !active.hands.contains_key(key));
+        let wanted: Vec<_> = wanted.map(|(key, command)| (key, command.clone())).collect();
         for (key, command) in wanted {
             self.take_in_hand(saga, &key, command);
         }
@@ -98,9 +99,8 @@ impl Worker {
         self.sagas.get_mut(&saga)?.hands.get_mut(key)
     }
 
-    fn command(&self, saga: SagaId, key: &HandKey) -> Option<Command> {
-        let active = self.sagas.get(&saga)?;
-        active.commands.iter().find(|command| HandKey::of(command).as_ref() == Some(key)).cloned()
+    fn command(&self, saga: SagaId, key: &HandKey) -> Option<&Command> {
+        key.find(&self.sagas.get(&saga)?.commands)
     }
 
     fn policy(&self, saga: SagaId, step: &StepInstance) -> Policy {
@@ -140,7 +140,7 @@ impl Worker {
         if !self.stopping.is_empty() || !self.is_own(saga) {
             return;
         }
-        let Some(Command::Call(call)) = self.command(saga, &key) else { return };
+        let Some(Command::Call(call)) = self.command(saga, &key).cloned() else { return };
         let timeout = self.policy(saga, &key.step).timeout;
         let Some((attempts, heard)) = self.attempt(saga, &key, Some(pass)) else { return };
         self.call(wire(saga, call, attempts, heard.issued, timeout), heard);
@@ -196,7 +196,7 @@ impl Worker {
         if out {
             self.call_ended(saga, &key, &Ended::TimedOut);
             self.unanswered(saga, &key, "no answer in its time".to_owned());
-        } else if let Some(command) = self.command(saga, &key) {
+        } else if let Some(command) = self.command(saga, &key).cloned() {
             self.send(saga, &key, command);
         }
         self.reconcile(saga);
@@ -216,14 +216,18 @@ impl Worker {
         };
         let hand = active.hands.iter().find(|(_, hand)| hand.number == heard.hand && hand.out);
         let key = hand.map(|(key, _)| key.clone());
+        let unread = match &heard.what {
+            HeardWhat::Answer(Answer::Done(reply)) => unreadable(active, &heard.step, heard.phase, reply),
+            _ => None,
+        };
         if let Some(key) = &key {
-            let how = self.how_it_ended(saga, key, &heard.what);
+            let how = self.how_it_ended(saga, key, &heard.what, unread.as_ref());
             self.call_ended(saga, key, &how);
         }
         match (heard.what, key) {
             (HeardWhat::Answer(answer), key) => {
                 let heard = Heard { what: HeardWhat::Told, ..heard };
-                self.heard_answer(heard, answer, key);
+                self.heard_answer(heard, answer, key, unread);
             }
             (HeardWhat::Told, Some(key)) => self.ask_after(saga, &key),
             (HeardWhat::Silent(why) | HeardWhat::Unknown(why), Some(key)) => self.unanswered(saga, &key, why),
@@ -234,31 +238,26 @@ impl Worker {
     }
 
     /// An answer is an answer, a refusal too. *Not now* is none, unless it says when, or speaks for a third party: an effect's.
-    fn how_it_ended(&self, saga: SagaId, key: &HandKey, heard: &HeardWhat) -> Ended {
+    fn how_it_ended(&self, saga: SagaId, key: &HandKey, heard: &HeardWhat, unread: Option<&String>) -> Ended {
+        if let Some(why) = unread {
+            return Ended::Error(why.clone());
+        }
         let Some(active) = self.sagas.get(&saga) else { return Ended::Answered };
         let is_effect = active.state.step(&key.step).is_some_and(|at| at.effect.is_some());
         match heard {
             HeardWhat::Answer(Answer::Retry { after: None, reason }) if !is_effect || key.phase != Phase::Try => {
                 Ended::Error(reason.clone())
             }
-            HeardWhat::Answer(Answer::Done(reply)) => match unreadable(active, &key.step, key.phase, reply) {
-                Some(why) => Ended::Error(why),
-                None => Ended::Answered,
-            },
             HeardWhat::Answer(_) | HeardWhat::Told => Ended::Answered,
             HeardWhat::Silent(why) | HeardWhat::Unknown(why) | HeardWhat::NoResponder(why) => Ended::Error(why.clone()),
         }
     }
 
-    fn heard_answer(&mut self, heard: Heard, answer: Answer, key: Option<HandKey>) {
+    fn heard_answer(&mut self, heard: Heard, answer: Answer, key: Option<HandKey>, unread: Option<String>) {
         let saga = heard.saga;
         let Some(active) = self.sagas.get(&saga) else { return };
         let attempts = key.as_ref().and_then(|key| active.hands.get(key)).map_or(2, |hand| hand.attempts);
         let is_effect = active.state.step(&heard.step).is_some_and(|at| at.effect.is_some());
-        let unread = match &answer {
-            Answer::Done(reply) => unreadable(active, &heard.step, heard.phase, reply),
-            _ => None,
-        };
         if let Some(why) = unread {
             return key.into_iter().for_each(|key| self.unanswered(saga, &key, why.clone()));
         }

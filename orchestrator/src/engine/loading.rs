@@ -185,7 +185,10 @@ async fn mark(
     let projection =
         Projection { status, parked: 1, attention: true, updated: shared.env.now(), wakes: None, output: Some(why) };
     let change = Change { projection: Some((saga, projection)), ..Change::default() };
-    shared.store.commit(incarnation, crate::store::Batch { starts: Vec::new(), changes: vec![change] }).await?;
+    shared
+        .store
+        .commit(incarnation, crate::store::Batch { starts: Vec::new(), changes: vec![Arc::new(change)] })
+        .await?;
     Ok(())
 }
 

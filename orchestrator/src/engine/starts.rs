@@ -59,7 +59,7 @@ impl Worker {
         SagaId::from_parts(u64::try_from(self.now().0).unwrap_or(0), random, shard)
     }
 
-    fn begin(&self, graph: &Arc<Graph>, new: New) -> Result<(Start, Active, Entry), EngineError> {
+    fn begin(&self, graph: &Arc<Graph>, new: New) -> Result<(Arc<Start>, Active, Entry), EngineError> {
         let New { id, key, input, parent, undoes } = new;
         let at = self.now();
         let hash = input.hash().map_err(|e| {
@@ -88,7 +88,7 @@ impl Worker {
             TimerChange::Clear(..) => None,
         };
         let timers = active.timer_changes().into_iter().filter_map(set).collect();
-        let start = Start { row, entries: vec![row_of(id, 1, &entry)?], timers };
+        let start = Arc::new(Start { row, entries: vec![row_of(id, 1, &entry)?], timers });
         Ok((start, active, entry))
     }
 

@@ -39,7 +39,7 @@ impl Worker {
         let number = self.batch;
         self.writing = Some(draft);
         self.shared.meters.writing(&batch);
-        self.shared.env.spawn(Box::pin(async move {
+        self.shared.env.begin(Box::pin(async move {
             let begun = shared.env.now();
             let written = shared.store.commit(incarnation, batch).await;
             shared.meters.written(begun, shared.env.now());

@@ -8,8 +8,8 @@ use tercet_core::SagaId;
 /// [`StoreError::Refused`] for a batch that could not leave gap-free journals of the right sagas; [`StoreError::Conflict`] for
 /// one that has an entry twice.
 pub(super) fn sound(batch: &Batch) -> Result<(), StoreError> {
-    batch.starts.iter().try_for_each(start_is_whole)?;
-    batch.changes.iter().try_for_each(change_is_of_one_saga)?;
+    batch.starts.iter().try_for_each(|start| start_is_whole(start))?;
+    batch.changes.iter().try_for_each(|change| change_is_of_one_saga(change))?;
     texts_can_be_kept(batch)?;
     let mut seen = HashSet::with_capacity(batch.changes.len());
     match batch.changes.iter().flat_map(|change| &change.entries).find(|entry| !seen.insert((entry.saga, entry.seq))) {

@@ -1,7 +1,10 @@
 //! The store's own limit: how many journal rows it takes through [`Store::commit`], without an engine.
 
 use super::{Batch, Change, JournalRow, NodeId, Store, StoreError, join};
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 use tercet_core::{Millis, SagaId};
 
 /// What a store can do at best.
@@ -35,7 +38,7 @@ pub async fn measure(
         let seq = number % ROWS_PER_SAGA + 1;
         let change = |&saga: &SagaId| {
             let entry = JournalRow { saga, seq, at: Millis(0), entry: noise.bytes(bytes_per_row) };
-            Change { entries: vec![entry], ..Change::default() }
+            Arc::new(Change { entries: vec![entry], ..Change::default() })
         };
         let batch = Batch { starts: Vec::new(), changes: sagas.iter().map(change).collect() };
         let began = Instant::now();

@@ -19,7 +19,7 @@ pub use sql::{ServerStore, SqliteOptions, SqliteStore};
 #[cfg(feature = "sqlite")]
 pub use tercet_database::{BadUrl, DatabaseUrl, Kind as DatabaseKind};
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use tercet_core::{DefinitionName, Millis, Namespace, PayloadHash, SagaId, SagaKey, StepInstance};
 
 /// Log levels at which the libraries under a store are not heard in every statement.
@@ -209,13 +209,13 @@ pub struct Change {
     pub audit: Vec<AuditRow>,
 }
 
-/// One transaction.
+/// One transaction. Whoever hands it over shares what is in it, to write it again should it fail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Sagas to begin. They go first.
-    pub starts: Vec<Start>,
+    pub starts: Vec<Arc<Start>>,
     /// What happened to the others.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Arc<Change>>,
 }
 
 /// What became of a [`Start`].

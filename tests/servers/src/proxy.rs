@@ -15,8 +15,7 @@ use std::{
 /// What happens to what passes by.
 #[derive(Debug, Default)]
 struct Plan {
-    /// What is lost when it comes by, how often still, and whether the server has got it by then.
-    lose: Option<(Vec<u8>, u32, bool)>,
+    lose: Option<Lose>,
     lost: u32,
     cut: bool,
     stalled: bool,
@@ -24,6 +23,26 @@ struct Plan {
     /// Both ends of each connection, to break it.
     open: BTreeMap<u64, [TcpStream; 2]>,
     made: u64,
+}
+
+/// What is lost when it comes by.
+#[derive(Debug)]
+struct Lose {
+    text: Vec<u8>,
+    /// Wherever it stands, not at the end alone.
+    anywhere: bool,
+    /// How often still.
+    times: u32,
+    /// The server has got it by then.
+    arrives: bool,
+}
+
+impl Lose {
+    fn is_of(&self, request: &[u8]) -> bool {
+        // PostgreSQL's texts end with a zero.
+        let ends = || request.strip_suffix(&[0]).unwrap_or(request).ends_with(&self.text);
+        if self.anywhere { request.windows(self.text.len()).any(|part| part == self.text) } else { ends() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,12 +94,22 @@ impl Proxy {
     /// Loses what the server answers to the next `times` requests that end with `text`, and breaks the connection: it was done, and
     /// nobody is told.
     pub fn lose_answers(&self, text: &str, times: u32) {
-        self.shared.plan().lose = Some((text.as_bytes().to_vec(), times, true));
+        self.lose(text, false, times, true);
     }
 
     /// Loses the next `times` requests that end with `text`, and breaks the connection: it was not done, and nobody is told.
     pub fn lose_requests(&self, text: &str, times: u32) {
-        self.shared.plan().lose = Some((text.as_bytes().to_vec(), times, false));
+        self.lose(text, false, times, false);
+    }
+
+    /// As [`lose_answers`](Self::lose_answers) where `arrives`, else as [`lose_requests`](Self::lose_requests): the next request in which
+    /// `text` stands anywhere.
+    pub fn lose_one_with(&self, text: &str, arrives: bool) {
+        self.lose(text, true, 1, arrives);
+    }
+
+    fn lose(&self, text: &str, anywhere: bool, times: u32, arrives: bool) {
+        self.shared.plan().lose = Some(Lose { text: text.as_bytes().to_vec(), anywhere, times, arrives });
     }
 
     /// How often something was lost.
@@ -160,13 +189,12 @@ impl Shared {
     /// What becomes of a request: `false`, it is lost.
     fn request(&self, bytes: &[u8], losing: &AtomicBool) -> bool {
         let mut plan = self.plan();
-        let Some((text, times, arrives)) = &mut plan.lose else { return true };
-        // PostgreSQL's texts end with a zero.
-        if *times == 0 || !bytes.strip_suffix(&[0]).unwrap_or(bytes).ends_with(text) {
+        let Some(lose) = &mut plan.lose else { return true };
+        if lose.times == 0 || !lose.is_of(bytes) {
             return true;
         }
-        *times -= 1;
-        let arrives = *arrives;
+        lose.times -= 1;
+        let arrives = lose.arrives;
         plan.lost += 1;
         losing.store(arrives, Ordering::SeqCst);
         arrives

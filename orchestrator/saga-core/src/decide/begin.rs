@@ -39,7 +39,7 @@ impl Deciding<'_> {
             match self.is_ready(id, place) {
                 Some(true) => self.begin(id, items, &instance),
                 Some(false) => {}
-                None => self.fact(Fact::Dropped { step: instance.clone() }),
+                None => self.fact(Fact::Dropped { step: instance.clone().into_owned() }),
             }
         }
         let Some(at) = self.state.step(&instance) else { return 1 };

@@ -178,7 +178,8 @@ impl Deciding<'_> {
                 Life::Confirmed | Life::Cancelled => {}
             }
             self.judge_hopeless();
-            if self.facts.len() == before {
+            // That a step is asked lets nothing else follow: its answer will.
+            if self.facts[before..].iter().all(|fact| matches!(fact, Fact::Asked { .. })) {
                 return;
             }
         }

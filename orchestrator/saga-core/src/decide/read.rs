@@ -8,6 +8,7 @@ use crate::{
     refuse,
     state::{State, Status},
 };
+use std::borrow::Cow;
 
 /// What is to be read.
 pub(super) enum Got {
@@ -29,7 +30,7 @@ pub(super) struct Place<'a> {
 
 impl Graph {
     /// The step instance of `node`, whose enclosing scopes' items are `items`.
-    pub(super) fn instance(&self, node: NodeId, items: &[u32]) -> StepInstance {
+    pub(super) fn instance(&self, node: NodeId, items: &[u32]) -> Cow<'_, StepInstance> {
         let mut text = String::new();
         for (&scope, item) in self.plan.chains[node as usize].iter().zip(items) {
             if self.at(scope).kind == StepKind::ForEach {
@@ -37,7 +38,10 @@ impl Graph {
             }
         }
         let node = self.at(node);
-        if text.is_empty() { node.plain.clone() } else { StepInstance::in_items(&text, &node.name) }
+        if text.is_empty() {
+            return Cow::Borrowed(&node.plain);
+        }
+        Cow::Owned(StepInstance::in_items(&text, &node.name))
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 impl Deciding<'_> {
     /// Asks for every cancel that nothing depends on any more; true while any is left.
     pub(super) fn undo(&mut self) -> bool {
-        let open = |(step, at): (&StepInstance, &StepState)| {
+        let open = |(step, at): (&StepInstance, &Arc<StepState>)| {
             let id = self.graph.id_of(step).filter(|&id| self.graph.at(id).part == Part::Trying)?;
             if !needs_undo(at) && at.status != Status::Undoing {
                 return None;

@@ -25,17 +25,17 @@ impl State {
             Fact::Waiting { step, kind, signal, until } => {
                 let mut state = StepState::new(*kind, Status::Waiting(*until), self.at);
                 state.signal.clone_from(signal);
-                self.steps.insert(step.clone(), state);
+                self.steps.insert(step.clone(), Arc::new(state));
             }
             Fact::Branched { step, taken } => {
                 let mut state = StepState::new(StepKind::When, Status::Done, self.at);
                 state.taken = *taken;
-                self.steps.insert(step.clone(), state);
+                self.steps.insert(step.clone(), Arc::new(state));
             }
             Fact::FannedOut { step, items } => {
                 let mut state = StepState::new(StepKind::ForEach, Status::Done, self.at);
                 state.items.clone_from(items);
-                self.steps.insert(step.clone(), state);
+                self.steps.insert(step.clone(), Arc::new(state));
             }
             Fact::Received { id, name, payload, from } => self.received(id, name, payload, from.as_ref()),
             Fact::Judged { id, verdict } => {
@@ -69,7 +69,7 @@ impl State {
                 forced: false,
             });
         }
-        self.steps.insert(step.clone(), state);
+        self.steps.insert(step.clone(), Arc::new(state));
     }
 
     fn received(&mut self, id: &SignalId, name: &str, payload: &Payload, from: Option<&Sender>) {
@@ -90,7 +90,7 @@ impl State {
         self.abort = None;
         for state in self.steps.values_mut() {
             if state.kind == StepKind::Tcc && state.status == Status::Done {
-                state.status = Status::Confirming;
+                Arc::make_mut(state).status = Status::Confirming;
             }
         }
     }
@@ -99,7 +99,7 @@ impl State {
     fn aborted(&mut self, why: &Abort) {
         self.life = Life::Cancelling;
         self.abort = Some(why.clone());
-        for state in self.steps.values_mut() {
+        for state in self.steps.values_mut().map(Arc::make_mut) {
             state.parked = None;
             match state.status {
                 Status::Asked if state.kind.is_undone() || state.kind == StepKind::Child => {
@@ -113,6 +113,7 @@ impl State {
 
     fn took(&mut self, step: &StepInstance, id: &SignalId) {
         let (Some(state), Some(signal)) = (self.steps.get_mut(step), self.signals.get_mut(id)) else { return };
+        let state = Arc::make_mut(state);
         signal.taken_by = Some(step.clone());
         state.status = Status::Done;
         state.reply = signal.payload.clone();
@@ -128,12 +129,12 @@ impl State {
             self.steps.remove(step);
         }
         if let Fact::Dropped { step } | Fact::Parked { step, .. } | Fact::Refused { step, .. } = fact {
-            let unasked = || StepState::new(StepKind::Read, Status::Unasked, at);
+            let unasked = || Arc::new(StepState::new(StepKind::Read, Status::Unasked, at));
             self.steps.entry(step.clone()).or_insert_with(unasked);
         }
         let Some(step) = step_of(fact) else { return };
         let Some(state) = self.steps.get_mut(step) else { return };
-        state.fact(fact, at);
+        Arc::make_mut(state).fact(fact, at);
     }
 }
 

@@ -257,8 +257,8 @@ pub struct State {
     pub life: Life,
     /// Why it aborts, or is to abort once the pivot is known.
     pub abort: Option<Abort>,
-    /// Its step instances.
-    pub steps: BTreeMap<StepInstance, StepState>,
+    /// Its step instances. A copy of the state shares them until one of the two changes.
+    pub steps: BTreeMap<StepInstance, Arc<StepState>>,
     /// Signals it was told.
     pub signals: BTreeMap<SignalId, SignalState>,
     /// Its output, once confirmed.
@@ -308,7 +308,7 @@ impl State {
     /// A step instance's state, if it has one yet.
     #[must_use]
     pub fn step(&self, step: &StepInstance) -> Option<&StepState> {
-        self.steps.get(step)
+        self.steps.get(step).map(Arc::as_ref)
     }
 
     /// The parked step instances.

@@ -1,7 +1,7 @@
 //! Starts: one saga for a key, whoever asks and how often.
 
 use super::{Tested, append, begun, entry, journal_of, name, ok, raise, row, saga, start, starts, timer};
-use crate::store::{Batch, Shards, Started, StoreError};
+use crate::store::{Shards, Started, StoreError};
 use std::sync::Arc;
 use tercet_core::{Millis, PayloadHash};
 
@@ -107,7 +107,7 @@ pub async fn an_id_that_another_key_has_is_a_conflict(store: Tested) {
 /// A lost start is not the fault of the others in its batch.
 pub async fn a_losing_start_leaves_the_rest_standing(store: Tested) {
     let node = begun(&store, 1).await;
-    let batch = Batch { starts: vec![start(2, "k1"), start(3, "k3")], changes: vec![append(1, 2), append(3, 2)] };
+    let batch = super::batch(vec![start(2, "k1"), start(3, "k3")], vec![append(1, 2), append(3, 2)]);
     let answers = ok(store.commit(node, batch).await);
     assert_eq!(answers, [Started::Taken { by: saga(1), same_payload: true }, Started::New]);
     assert_eq!(journal_of(&store, 1).await.len(), 2);

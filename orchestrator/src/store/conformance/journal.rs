@@ -5,8 +5,8 @@ use super::{
     trying,
 };
 use crate::store::{
-    AuditRow, Batch, Change, InboxItem, Incarnation, NodeId, SagaStatus, Shards, Start, Started, StoreError,
-    TimerChange, holds,
+    AuditRow, Change, InboxItem, Incarnation, NodeId, SagaStatus, Shards, Start, Started, StoreError, TimerChange,
+    holds,
 };
 use tercet_core::Millis;
 
@@ -47,7 +47,7 @@ async fn is_untouched(store: &Tested, n: u64) {
 pub async fn a_conflict_writes_nothing_of_its_batch(store: Tested) {
     let node = begun(&store, 3).await;
     ok(store.commit(node, changes(vec![append(2, 2)])).await);
-    let batch = Batch { starts: vec![start(9, "k9")], changes: vec![busy(1, 2), append(2, 2), busy(3, 2)] };
+    let batch = super::batch(vec![start(9, "k9")], vec![busy(1, 2), append(2, 2), busy(3, 2)]);
     let answer = store.commit(node, batch).await;
     assert!(matches!(answer, Err(StoreError::Conflict { saga: of }) if of == saga(2)), "{answer:?}");
     is_untouched(&store, 1).await;
@@ -125,7 +125,7 @@ pub async fn a_fenced_incarnation_changes_nothing(store: Tested) {
     let new = old.later(6);
     ok(store.raise(old, new).await);
     for node in [old, new.later(0), Incarnation::first(NodeId(-1))] {
-        let batch = Batch { starts: vec![start(2, "k2")], changes: vec![busy(1, 2)] };
+        let batch = super::batch(vec![start(2, "k2")], vec![busy(1, 2)]);
         let answer = store.commit(node, batch).await;
         assert!(matches!(answer, Err(StoreError::Fenced)), "{answer:?}");
         let answer = store.set_timers(node, vec![TimerChange::Set(timer(1, "retry", 5))]).await;

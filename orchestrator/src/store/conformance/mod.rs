@@ -184,11 +184,16 @@ fn project(n: u64, projection: Projection) -> Change {
 }
 
 fn starts(starts: Vec<Start>) -> Batch {
-    Batch { starts, changes: Vec::new() }
+    batch(starts, Vec::new())
 }
 
 fn changes(changes: Vec<Change>) -> Batch {
-    Batch { starts: Vec::new(), changes }
+    batch(Vec::new(), changes)
+}
+
+pub(super) fn batch(starts: Vec<Start>, changes: Vec<Change>) -> Batch {
+    let (starts, changes) = (starts.into_iter().map(Arc::new), changes.into_iter().map(Arc::new));
+    Batch { starts: starts.collect(), changes: changes.collect() }
 }
 
 /// Each check's nodes are others.
@@ -234,5 +239,5 @@ pub(super) fn big_batch(round: u64) -> Batch {
             reason: String::new(),
         }],
     };
-    Batch { starts, changes: if round == 0 { Vec::new() } else { (1..=256).map(change).collect() } }
+    batch(starts, if round == 0 { Vec::new() } else { (1..=256).map(change).collect() })
 }

@@ -4,7 +4,10 @@ use super::{Contents, Key};
 use crate::store::{
     Batch, InboxId, InboxItem, Incarnation, JournalRow, SagaRow, Start, Started, StoreError, TimerChange, check,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tercet_core::{Millis, SagaId};
 
 fn key_of(row: &SagaRow) -> Key {
@@ -18,7 +21,7 @@ impl Contents {
         let started = self.outcomes(&batch.starts)?;
         let Batch { starts, changes } = batch;
         let winners = starts.into_iter().zip(&started).filter(|(_, became)| **became == Started::New);
-        let winners: Vec<Start> = winners.map(|(start, _)| start).collect();
+        let winners: Vec<Arc<Start>> = winners.map(|(start, _)| start).collect();
         let begun: BTreeSet<SagaId> = winners.iter().map(|start| start.row.id).collect();
         self.appendable(winners.iter().flat_map(|s| &s.entries).chain(changes.iter().flat_map(|c| &c.entries)))?;
         for (saga, _) in changes.iter().filter_map(|change| change.projection.as_ref()) {
@@ -26,8 +29,8 @@ impl Contents {
                 return Err(StoreError::Refused(format!("saga {saga}, which it would change, is not there")));
             }
         }
-        winners.into_iter().for_each(|start| self.begin(start));
-        for change in changes {
+        winners.into_iter().for_each(|start| self.begin(Arc::unwrap_or_clone(start)));
+        for change in changes.into_iter().map(Arc::unwrap_or_clone) {
             change.entries.into_iter().for_each(|entry| self.append(entry));
             if let Some((saga, projection)) = change.projection
                 && let Some(row) = self.sagas.get_mut(&saga)
@@ -45,11 +48,11 @@ impl Contents {
     }
 
     /// What becomes of each start: of two under one key, the first wins.
-    fn outcomes(&self, starts: &[Start]) -> Result<Vec<Started>, StoreError> {
+    fn outcomes(&self, starts: &[Arc<Start>]) -> Result<Vec<Started>, StoreError> {
         let mut won: BTreeMap<Key, &SagaRow> = BTreeMap::new();
         let mut ids = BTreeSet::new();
         let mut outcomes = Vec::with_capacity(starts.len());
-        for Start { row, .. } in starts {
+        for row in starts.iter().map(|start| &start.row) {
             let key = key_of(row);
             let owner = won.get(&key).copied().or_else(|| self.sagas.get(self.keys.get(&key)?));
             if let Some(owner) = owner {

@@ -1,7 +1,11 @@
 //! The store in memory: conformance, and each way in which it fails.
 
 use super::*;
-use crate::store::{Change, NodeId, conformance::Tested, join, limit};
+use crate::store::{
+    Change, NodeId,
+    conformance::{self, Tested},
+    join, limit,
+};
 use std::{
     future::poll_fn,
     pin::pin,
@@ -28,7 +32,7 @@ fn now<T>(stored: Stored<'_, T>) -> Result<T, StoreError> {
 fn batch(seq: u32) -> Batch {
     let saga = SagaId::from_bytes([1; 16]);
     let entry = JournalRow { saga, seq, at: Millis(0), entry: b"{}".to_vec() };
-    Batch { starts: Vec::new(), changes: vec![Change { entries: vec![entry], ..Change::default() }] }
+    conformance::batch(Vec::new(), vec![Change { entries: vec![entry], ..Change::default() }])
 }
 
 fn rows(store: &MemoryStore) -> u64 {

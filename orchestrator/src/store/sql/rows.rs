@@ -32,6 +32,15 @@ impl<const N: usize> Rows<N> {
         self.0.extend(row);
     }
 
+    /// Two lists that come together in one text get one length, so that there are fewer texts.
+    pub(super) fn even_out<const M: usize>(&mut self, other: &mut Rows<M>) {
+        let rows = rounded(self.len().max(other.len()));
+        if rows > EXACT_MAX && self.len() > 0 && other.len() > 0 {
+            self.0.resize(rows.min(Self::PER_STATEMENT).max(self.len()) * N, Value::Bytes(None));
+            other.0.resize(rows.min(Rows::<M>::PER_STATEMENT).max(other.len()) * M, Value::Bytes(None));
+        }
+    }
+
     /// Statements that read `before`, the list, `after`; together they hold every row, moved.
     pub(super) fn statements(self, before: &str, after: &str) -> impl Iterator<Item = Statement> {
         let statement = |(sql, values)| Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
@@ -173,8 +182,8 @@ pub(super) fn hash_from(bytes: Vec<u8>) -> Result<PayloadHash, StoreError> {
 
 pub(super) const JOURNAL: (&str, &str) = ("INSERT OR FAIL INTO journal (saga_id, seq, at, entry) ", "");
 
-pub(super) fn journal(row: JournalRow) -> [Value; 4] {
-    [id(row.saga), i64::from(row.seq).into(), row.at.0.into(), row.entry.into()]
+pub(super) fn journal(row: &JournalRow) -> [Value; 4] {
+    [id(row.saga), i64::from(row.seq).into(), row.at.0.into(), row.entry.clone().into()]
 }
 
 pub(super) const INBOX: (&str, &str) = ("INSERT OR FAIL INTO inbox (saga_id, at, message) ", "");
@@ -238,8 +247,7 @@ pub(super) const PROJECTION: (&str, &str) = (
     ") AS v WHERE sagas.id = v.column1",
 );
 
-pub(super) fn projection(saga: SagaId, now: Projection) -> [Value; 8] {
-    let retention = retention(&now);
+pub(super) fn projection(saga: SagaId, now: &Projection) -> [Value; 8] {
     [
         id(saga),
         status(now.status).into(),
@@ -247,8 +255,8 @@ pub(super) fn projection(saga: SagaId, now: Projection) -> [Value; 8] {
         now.attention.into(),
         now.updated.0.into(),
         now.wakes.map(|at| at.0).into(),
-        now.output.into(),
-        retention.into(),
+        now.output.clone().into(),
+        retention(now).into(),
     ]
 }
 

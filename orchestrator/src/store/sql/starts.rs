@@ -2,7 +2,10 @@
 
 use super::rows;
 use crate::store::{SagaRow, Start, Started, StoreError};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use tercet_core::{PayloadHash, SagaId};
 
 /// A saga's key as its unique index has it.
@@ -30,27 +33,27 @@ pub(super) fn owner(
 }
 
 /// The starts by number, in the order of their keys.
-pub(super) fn in_order(starts: &[Start]) -> Vec<usize> {
+pub(super) fn in_order(starts: &[Arc<Start>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..starts.len()).collect();
     order.sort_by_key(|&i| key_of(&starts[i].row));
     order
 }
 
 /// Which starts begin the sagas that are new: of two under one id, the first in order.
-pub(super) fn winners(starts: &[Start], order: Vec<usize>, mut new: HashSet<SagaId>) -> HashSet<usize> {
+pub(super) fn winners(starts: &[Arc<Start>], order: Vec<usize>, mut new: HashSet<SagaId>) -> HashSet<usize> {
     order.into_iter().filter(|&i| new.remove(&starts[i].row.id)).collect()
 }
 
 /// The rows of those that do not win.
-pub(super) fn losers<'s>(starts: &'s [Start], wins: &HashSet<usize>) -> impl Iterator<Item = &'s SagaRow> {
+pub(super) fn losers<'s>(starts: &'s [Arc<Start>], wins: &HashSet<usize>) -> impl Iterator<Item = &'s SagaRow> {
     starts.iter().enumerate().filter(|(i, _)| !wins.contains(i)).map(|(_, start)| &start.row)
 }
 
 /// What became of each start, and those that win.
 pub(super) fn sort_out(
-    starts: Vec<Start>, wins: &HashSet<usize>, owners: &Owners,
-) -> Result<(Vec<Started>, Vec<Start>), StoreError> {
-    let outcome = |(i, start): (usize, &Start)| {
+    starts: Vec<Arc<Start>>, wins: &HashSet<usize>, owners: &Owners,
+) -> Result<(Vec<Started>, Vec<Arc<Start>>), StoreError> {
+    let outcome = |(i, start): (usize, &Arc<Start>)| {
         if wins.contains(&i) {
             return Ok(Started::New);
         }

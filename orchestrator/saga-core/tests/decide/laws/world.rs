@@ -442,7 +442,7 @@ impl<'g> World<'g> {
 
     /// A participant reports what it had said was pending; true if there was one.
     fn completes(&mut self) -> bool {
-        let waits = |(step, at): (&StepInstance, &tercet_core::StepState)| {
+        let waits = |(step, at): (&StepInstance, &std::sync::Arc<tercet_core::StepState>)| {
             let open = at.parked.is_none() && at.status == Status::Asked && at.kind != StepKind::Child;
             (open && at.pending.is_some()).then(|| step.clone())
         };

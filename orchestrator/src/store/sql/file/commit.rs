@@ -10,7 +10,10 @@ use crate::store::{
     sql::starts::{self, Owners, key_of},
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 use tercet_core::SagaId;
 
 pub(super) async fn commit(file: &SqliteFile, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
@@ -32,14 +35,16 @@ pub(super) async fn commit(file: &SqliteFile, as_node: Incarnation, batch: Batch
 /// keys of its starts are free, the sagas that it changes are there. Where one of these does not hold a statement fails before the
 /// commit, nothing is written, and the answer is `false`: step by step it is found out what is wrong.
 async fn at_one_go(file: &SqliteFile, as_node: Incarnation, batch: &Batch) -> Result<bool, StoreError> {
-    let sagas: Rows<16> = batch.starts.iter().map(|start| rows::saga(&start.row)).collect();
-    let all = Gathered::of(batch.starts.iter().cloned(), batch.changes.iter().cloned());
+    let mut sagas: Rows<16> = batch.starts.iter().map(|start| rows::saga(&start.row)).collect();
+    let all = Gathered::of(&batch.starts, &batch.changes);
     let changed = all.projections.len();
+    let mut projections = projections(all.projections);
+    sagas.even_out(&mut projections);
     let mut script = Script::default();
     script.push("BEGIN IMMEDIATE", Vec::new());
     script.add(sagas, rows::NEW_SAGA);
     script.add(all.entries, rows::JOURNAL);
-    script.add(projections(all.projections), rows::PROJECTION);
+    script.add(projections, rows::PROJECTION);
     script.demand(as_node, changed);
     all.rest.add_to(&mut script);
     script.push("COMMIT", Vec::new());
@@ -57,15 +62,15 @@ async fn at_one_go(file: &SqliteFile, as_node: Incarnation, batch: &Batch) -> Re
 
 async fn write(tx: &DatabaseTransaction, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
     let (started, winners) = begin_sagas(tx, as_node, batch.starts).await?;
-    Gathered::of(winners, batch.changes).write(tx).await?;
+    Gathered::of(&winners, &batch.changes).write(tx).await?;
     Ok(started)
 }
 
 /// What a batch comes to, table by table, but for the rows of new sagas.
-struct Gathered {
+struct Gathered<'b> {
     entries: Rows<4>,
     first: Option<SagaId>,
-    projections: BTreeMap<SagaId, Projection>,
+    projections: BTreeMap<SagaId, &'b Projection>,
     rest: Rest,
 }
 
@@ -86,35 +91,35 @@ impl Rest {
     }
 }
 
-fn projections(all: BTreeMap<SagaId, Projection>) -> Rows<8> {
+fn projections(all: BTreeMap<SagaId, &Projection>) -> Rows<8> {
     all.into_iter().map(|(saga, now)| rows::projection(saga, now)).collect()
 }
 
-impl Gathered {
-    fn of(starts: impl IntoIterator<Item = Start>, changes: impl IntoIterator<Item = Change>) -> Self {
+impl<'b> Gathered<'b> {
+    fn of(starts: &'b [Arc<Start>], changes: &'b [Arc<Change>]) -> Self {
         let rest = Rest { timers: Vec::new(), taken: Rows::new(), put: Rows::new(), audit: Rows::new() };
         let mut all = Self { entries: Rows::new(), first: None, projections: BTreeMap::new(), rest };
-        starts.into_iter().for_each(|start| all.start(start));
-        changes.into_iter().for_each(|change| all.change(change));
+        starts.iter().for_each(|start| all.start(start));
+        changes.iter().for_each(|change| all.change(change));
         all
     }
 
-    fn start(&mut self, start: Start) {
+    fn start(&mut self, start: &Start) {
         self.first.get_or_insert(start.row.id);
-        start.entries.into_iter().map(rows::journal).for_each(|row| self.entries.push(row));
-        self.rest.timers.extend(start.timers.into_iter().map(TimerChange::Set));
+        start.entries.iter().map(rows::journal).for_each(|row| self.entries.push(row));
+        self.rest.timers.extend(start.timers.iter().cloned().map(TimerChange::Set));
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: &'b Change) {
         if let Some(entry) = change.entries.first() {
             self.first.get_or_insert(entry.saga);
         }
-        change.entries.into_iter().map(rows::journal).for_each(|row| self.entries.push(row));
-        self.projections.extend(change.projection);
-        self.rest.timers.extend(change.timers);
-        change.taken.into_iter().map(rows::inbox_id).for_each(|row| self.rest.taken.push(row));
-        change.put.into_iter().map(rows::inbox).for_each(|row| self.rest.put.push(row));
-        change.audit.into_iter().map(rows::audit).for_each(|row| self.rest.audit.push(row));
+        change.entries.iter().map(rows::journal).for_each(|row| self.entries.push(row));
+        self.projections.extend(change.projection.as_ref().map(|(saga, now)| (*saga, now)));
+        self.rest.timers.extend_from_slice(&change.timers);
+        change.taken.iter().copied().map(rows::inbox_id).for_each(|row| self.rest.taken.push(row));
+        change.put.iter().cloned().map(rows::inbox).for_each(|row| self.rest.put.push(row));
+        change.audit.iter().cloned().map(rows::audit).for_each(|row| self.rest.audit.push(row));
     }
 
     async fn write(self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
@@ -142,8 +147,8 @@ impl Gathered {
 
 /// Inserts the sagas whose keys are free, and says what became of each start, and which of them won.
 async fn begin_sagas(
-    tx: &DatabaseTransaction, as_node: Incarnation, starts: Vec<Start>,
-) -> Result<(Vec<Started>, Vec<Start>), StoreError> {
+    tx: &DatabaseTransaction, as_node: Incarnation, starts: Vec<Arc<Start>>,
+) -> Result<(Vec<Started>, Vec<Arc<Start>>), StoreError> {
     let order = starts::in_order(&starts);
     let sorted: Rows<16> = order.iter().map(|&i| rows::saga(&starts[i].row)).collect();
     let mut new = HashSet::new();

@@ -48,7 +48,7 @@ fn entry(n: u8, seq: u32) -> JournalRow {
 }
 
 fn append(row: JournalRow) -> Batch {
-    Batch { starts: Vec::new(), changes: vec![Change { entries: vec![row], ..Change::default() }] }
+    conformance::batch(Vec::new(), vec![Change { entries: vec![row], ..Change::default() }])
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::{
     Server, apply,
     dialect::{self, Dialect},
-    end, errors, write,
+    end, errors, together, write,
 };
 use crate::store::{
     Batch, Change, Incarnation, Projection, SagaRow, Start, Started, StoreError, TimerChange, check,
@@ -13,12 +13,18 @@ use crate::store::{
     },
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 use tercet_core::SagaId;
 use tercet_database::{Meaning, meaning};
 
 pub(super) async fn commit(server: &Server, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
     check::sound(&batch)?;
+    if together::at_one_go(server, as_node, &batch).await? {
+        return Ok(vec![Started::New; batch.starts.len()]);
+    }
     let numbers: Vec<_> = batch.changes.iter().flat_map(|c| &c.entries).map(|e| (e.saga, e.seq)).collect();
     let tx = server.begin().await?;
     let done = within(&tx, server.dialect, as_node, batch).await;
@@ -35,42 +41,47 @@ async fn within(
 ) -> Result<Vec<Started>, StoreError> {
     write::fence(tx, dialect, as_node).await?;
     let (started, winners) = begin_sagas(tx, dialect, batch.starts).await?;
-    let mut all = Gathered::default();
-    winners.into_iter().for_each(|start| all.start(start));
-    batch.changes.into_iter().for_each(|change| all.change(change));
-    all.write(tx, dialect).await?;
+    Gathered::of(&winners, &batch.changes).write(tx, dialect).await?;
     Ok(started)
 }
 
 /// What a batch comes to, table by table.
 #[derive(Default)]
-struct Gathered {
-    entries: Vec<[Value; 4]>,
+pub(super) struct Gathered<'b> {
+    pub(super) entries: Vec<[Value; 4]>,
     first: Option<SagaId>,
-    projections: BTreeMap<SagaId, Projection>,
-    timers: Vec<TimerChange>,
-    taken: Vec<[Value; 1]>,
-    put: Vec<[Value; 3]>,
-    audit: Vec<[Value; 5]>,
+    pub(super) projections: BTreeMap<SagaId, &'b Projection>,
+    pub(super) timers: Vec<TimerChange>,
+    pub(super) taken: Vec<[Value; 1]>,
+    pub(super) put: Vec<[Value; 3]>,
+    pub(super) audit: Vec<[Value; 5]>,
 }
 
-impl Gathered {
-    fn start(&mut self, start: Start) {
-        self.first.get_or_insert(start.row.id);
-        self.entries.extend(start.entries.into_iter().map(rows::journal));
-        self.timers.extend(start.timers.into_iter().map(TimerChange::Set));
+impl<'b> Gathered<'b> {
+    /// All of these starts' rows but their sagas', and all of these changes'.
+    pub(super) fn of(starts: &'b [Arc<Start>], changes: &'b [Arc<Change>]) -> Self {
+        let mut all = Self::default();
+        starts.iter().for_each(|start| all.start(start));
+        changes.iter().for_each(|change| all.change(change));
+        all
     }
 
-    fn change(&mut self, change: Change) {
+    fn start(&mut self, start: &Start) {
+        self.first.get_or_insert(start.row.id);
+        self.entries.extend(start.entries.iter().map(rows::journal));
+        self.timers.extend(start.timers.iter().cloned().map(TimerChange::Set));
+    }
+
+    fn change(&mut self, change: &'b Change) {
         if let Some(entry) = change.entries.first() {
             self.first.get_or_insert(entry.saga);
         }
-        self.entries.extend(change.entries.into_iter().map(rows::journal));
-        self.projections.extend(change.projection);
-        self.timers.extend(change.timers);
-        self.taken.extend(change.taken.into_iter().map(rows::inbox_id));
-        self.put.extend(change.put.into_iter().map(rows::inbox));
-        self.audit.extend(change.audit.into_iter().map(rows::audit));
+        self.entries.extend(change.entries.iter().map(rows::journal));
+        self.projections.extend(change.projection.as_ref().map(|(saga, now)| (*saga, now)));
+        self.timers.extend_from_slice(&change.timers);
+        self.taken.extend(change.taken.iter().copied().map(rows::inbox_id));
+        self.put.extend(change.put.iter().cloned().map(rows::inbox));
+        self.audit.extend(change.audit.iter().cloned().map(rows::audit));
     }
 
     async fn write(self, tx: &DatabaseTransaction, dialect: Dialect) -> Result<(), StoreError> {
@@ -100,8 +111,8 @@ impl Gathered {
 
 /// Inserts the sagas whose keys are free, in the order of their keys, and says what became of each start, and which of them won.
 async fn begin_sagas(
-    tx: &DatabaseTransaction, dialect: Dialect, starts: Vec<Start>,
-) -> Result<(Vec<Started>, Vec<Start>), StoreError> {
+    tx: &DatabaseTransaction, dialect: Dialect, starts: Vec<Arc<Start>>,
+) -> Result<(Vec<Started>, Vec<Arc<Start>>), StoreError> {
     if starts.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }

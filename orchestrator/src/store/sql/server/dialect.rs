@@ -82,12 +82,17 @@ pub(super) const AUDIT: Many<5> = Many {
 const SAGA_COLUMNS: &str = "INSERT INTO sagas (id, namespace, definition, version, saga_key, payload_hash, parent_id, parent_step, \
                             status, parked, attention, updated, wakes, output, started, retention) ";
 
+const SAGA_TYPES: [Column; 16] = [
+    Bytes, Text, Text, Int, Text, Bytes, BytesNull, TextNull, Small, Int, Bool, Int, IntNull, TextNull, Int, SmallNull,
+];
+
+/// New sagas whose keys must be free.
+pub(super) const NEW_SAGA: Many<16> =
+    Many { columns: SAGA_TYPES, list: List::Values, postgres: (SAGA_COLUMNS, ""), mysql: (SAGA_COLUMNS, "") };
+
 /// Those whose key and id are free; PostgreSQL answers their ids.
 pub(super) const SAGA: Many<16> = Many {
-    columns: [
-        Bytes, Text, Text, Int, Text, Bytes, BytesNull, TextNull, Small, Int, Bool, Int, IntNull, TextNull, Int,
-        SmallNull,
-    ],
+    columns: SAGA_TYPES,
     list: List::Values,
     postgres: (SAGA_COLUMNS, " ON CONFLICT DO NOTHING RETURNING id"),
     mysql: (SAGA_COLUMNS, " ON DUPLICATE KEY UPDATE id = id"),
@@ -196,7 +201,10 @@ impl Dialect {
             let later = rest.split_off(fitting(&rest, most));
             let some = std::mem::replace(&mut rest, later);
             statements.push(match self {
-                Self::Postgres => arrays(what, some),
+                Self::Postgres => {
+                    let (sql, values) = arrays(what, some, 1);
+                    Statement::from_sql_and_values(self.backend(), sql, values)
+                }
                 Self::MySql => list(what, some),
             });
         }
@@ -248,8 +256,15 @@ fn is_null(value: &Value) -> bool {
     matches!(value, Value::Bytes(None) | Value::String(None) | Value::BigInt(None) | Value::SmallInt(None))
 }
 
+/// What PostgreSQL is given for all of these rows, its values numbered from `first`; `None` where they are more than one statement holds.
+pub(super) fn whole<const N: usize>(
+    what: &Many<N>, rows: Vec<[Value; N]>, first: usize,
+) -> Option<(String, Vec<Value>)> {
+    (fitting(&rows, ROWS_MAX) == rows.len()).then(|| arrays(what, rows, first))
+}
+
 /// `before SELECT column1, … FROM unnest($1::…[], …) AS u(column1, …) after`
-fn arrays<const N: usize>(what: &Many<N>, rows: Vec<[Value; N]>) -> Statement {
+fn arrays<const N: usize>(what: &Many<N>, rows: Vec<[Value; N]>, first: usize) -> (String, Vec<Value>) {
     let mut columns: [Vec<Value>; N] = std::array::from_fn(|_| Vec::with_capacity(rows.len()));
     let arrays = what.columns.map(Column::array);
     for row in rows {
@@ -267,14 +282,14 @@ fn arrays<const N: usize>(what: &Many<N>, rows: Vec<[Value; N]>) -> Statement {
             Some((_, stands)) => format!("NULLIF({name}, {stands}) AS {name}"),
             None => name.clone(),
         });
-        bound.push(format!("${}::{sql}[]", i + 1));
+        bound.push(format!("${}::{sql}[]", first + i));
         names.push(name);
     }
     let (before, after) = what.postgres;
     let (chosen, bound, names) = (chosen.join(", "), bound.join(", "), names.join(", "));
     let sql = format!("{before}SELECT {chosen} FROM unnest({bound}) AS u({names}){after}");
     let values = arrays.into_iter().zip(columns).map(|((_, kind, _), all)| Value::Array(kind, Some(Box::new(all))));
-    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
+    (sql, values.collect())
 }
 
 fn list<const N: usize>(what: &Many<N>, rows: Vec<[Value; N]>) -> Statement {

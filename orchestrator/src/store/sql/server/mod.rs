@@ -8,6 +8,7 @@ mod dialect;
 pub(super) mod errors;
 #[cfg(test)]
 mod tests;
+mod together;
 mod write;
 
 use super::reads;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::{
     Change, JournalRow,
-    conformance::{Tested, big_batch},
+    conformance::{self, Tested, big_batch},
     holds, join,
 };
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -42,12 +42,17 @@ async fn conformance_on_mariadb() {
     conforms(|name| server.create(name).unwrap()).await;
 }
 
+/// Of an entry: what a request that writes it can be told by.
+fn content(seq: u32) -> String {
+    format!("{{\"entry\":{seq}}}")
+}
+
 fn entry(seq: u32) -> JournalRow {
-    JournalRow { saga: SagaId::from_bytes([1; 16]), seq, at: Millis(1), entry: b"{}".to_vec() }
+    JournalRow { saga: SagaId::from_bytes([1; 16]), seq, at: Millis(1), entry: content(seq).into_bytes() }
 }
 
 fn append(seq: u32) -> Batch {
-    Batch { starts: Vec::new(), changes: vec![Change { entries: vec![entry(seq)], ..Change::default() }] }
+    conformance::batch(Vec::new(), vec![Change { entries: vec![entry(seq)], ..Change::default() }])
 }
 
 /// Of a batch whose commit's answer is lost nobody knows; raising the incarnation first, then reading, tells.
@@ -58,10 +63,11 @@ async fn loses_commits(straight: &str, port: u16) {
     let mut node = join(&store, NodeId(1)).await.unwrap();
     store.commit(node, append(1)).await.unwrap();
     for (arrives, seq) in [(true, 2), (false, 3)] {
-        if arrives {
-            proxy.lose_answers("COMMIT", 1);
-        } else {
-            proxy.lose_requests("COMMIT", 1);
+        // PostgreSQL is given a batch and its commit as one.
+        match (store.server.dialect, arrives) {
+            (Dialect::Postgres, _) => proxy.lose_one_with(&content(seq), arrives),
+            (Dialect::MySql, true) => proxy.lose_answers("COMMIT", 1),
+            (Dialect::MySql, false) => proxy.lose_requests("COMMIT", 1),
         }
         let lost = store.commit(node, append(seq)).await;
         assert!(matches!(lost, Err(StoreError::Ambiguous(_))), "{lost:?}");
@@ -109,7 +115,7 @@ async fn waits_for_batches(text: &str, by_take_over: bool) {
     let node = join(&one, NodeId(1)).await.unwrap();
     let tx = one.server.begin().await.unwrap();
     write::fence(&tx, one.server.dialect, node).await.unwrap();
-    apply(&tx, one.server.dialect, &dialect::JOURNAL, vec![super::super::rows::journal(entry(1))]).await.unwrap();
+    apply(&tx, one.server.dialect, &dialect::JOURNAL, vec![super::super::rows::journal(&entry(1))]).await.unwrap();
     // Its lease is at its end, so that it may be taken over.
     let expire = "UPDATE leases SET expires = 0";
     other.server.pool.execute_unprepared(expire).await.unwrap();

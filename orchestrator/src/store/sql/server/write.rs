@@ -66,6 +66,13 @@ pub(super) async fn set_timers(
 pub(super) async fn change_timers(
     tx: &DatabaseTransaction, dialect: Dialect, changes: Vec<TimerChange>,
 ) -> Result<(), StoreError> {
+    let (set, clear) = last_of(changes);
+    apply(tx, dialect, &dialect::TIMER, set).await?;
+    apply(tx, dialect, &dialect::TIMER_DELETE, clear).await.map(drop)
+}
+
+/// Timers that are there afterwards, and those that are not.
+pub(super) fn last_of(changes: Vec<TimerChange>) -> (Vec<[Value; 4]>, Vec<[Value; 2]>) {
     let mut last: BTreeMap<(SagaId, TimerName), Option<TimerRow>> = BTreeMap::new();
     for change in changes {
         match change {
@@ -83,8 +90,7 @@ pub(super) async fn change_timers(
             None => clear.push([rows::id(saga), name.0.into()]),
         }
     }
-    apply(tx, dialect, &dialect::TIMER, set).await?;
-    apply(tx, dialect, &dialect::TIMER_DELETE, clear).await.map(drop)
+    (set, clear)
 }
 
 /// One statement over many rows, in a transaction of its own.
