@@ -1,6 +1,6 @@
 //! A node whose journal is in a server's database: what is wrong is said, and the server may come, go and come back.
 
-use crate::support::{Node, Place};
+use crate::support::{Node, Place, asked, until};
 use insta::assert_snapshot;
 use std::{thread::sleep, time::Duration};
 use tercet_servers::{MariaDb, Postgres};
@@ -48,25 +48,31 @@ fn start(node: &Node, place: &Place, key: &str) -> String {
     node.run(place, &["saga", "start", "quick", "--key", key, "--input", input]).to_string()
 }
 
-fn until(what: &str, is: impl Fn() -> bool) {
-    for _ in 0..600 {
-        if is() {
-            return;
-        }
-        sleep(Duration::from_millis(50));
-    }
-    panic!("it has not come to this: {what}");
+fn start_of(key: &str) -> String {
+    format!(r#"POST /v1/sagas{}{{"definition":"quick","key":"{key}","input":{{"traveller":"Ada","seats":2}}}}"#, '\n')
 }
 
-/// `curl` of a node's health: the status code.
-fn ready(server: &str) -> u16 {
-    use std::io::{Read, Write};
-    let address = server.trim_start_matches("http://");
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+/// Starts sagas, one after the other, until the server is `down` and one is refused; the keys of those that were acknowledged.
+fn starts_until(node: &Node, down: impl FnOnce()) -> Vec<String> {
+    let starting = || {
+        let mut acknowledged = Vec::new();
+        loop {
+            let key = format!("busy-{}", acknowledged.len());
+            match asked(&node.server, &start_of(&key)).0 {
+                201 => acknowledged.push(key),
+                status => {
+                    assert_eq!(status, 503, "{key}");
+                    return acknowledged;
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(starting);
+        sleep(Duration::from_millis(300));
+        down();
+        starting.join().unwrap()
+    })
 }
 
 /// A node on that server, which goes and comes back; `down` and `up` are how.
@@ -75,14 +81,20 @@ fn outlives<S>(url: &str, server: &mut S, down: fn(&mut S), up: fn(&mut S)) {
     let node = place.node(&["dev", "--log", "warn"]);
     let first = start(&node, &place, "before");
     assert!(first.starts_with("exit 0"), "{first}");
-    assert_eq!(ready(&node.server), 200);
-    down(server);
+    let ready = || asked(&node.server, "GET /readyz");
+    assert_eq!(ready().0, 200);
+    let acknowledged = starts_until(&node, || down(server));
     until("a start is refused", || start(&node, &place, "meanwhile").starts_with("exit 5"));
-    until("it is not ready", || ready(&node.server) == 503);
+    let (status, refused) = asked(&node.server, &start_of("refused"));
+    assert_eq!(status, 503, "{refused}");
+    assert!(refused.contains(r#""code":"unavailable""#), "{refused}");
+    assert!(refused.contains(r#""detail":"the store is unavailable: "#), "{refused}");
+    until("it is not ready", || ready().0 == 503);
+    assert!(ready().1.contains("the store is unavailable: "), "it says why: {}", ready().1);
     up(server);
-    until("it is ready again", || ready(&node.server) == 200);
+    until("it is ready again", || ready().0 == 200);
     until("it starts again", || start(&node, &place, "after").starts_with("exit 0"));
-    for key in ["before", "after"] {
+    for key in acknowledged.iter().map(String::as_str).chain(["before", "after"]) {
         until("it ends", || node.run(&place, &["saga", "list", "--key", key]).out.contains("confirmed"));
     }
 }
