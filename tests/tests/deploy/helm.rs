@@ -9,6 +9,7 @@ use std::{
 };
 
 type Answer = Result<Value, TemplateError>;
+type Function = fn(&[Value]) -> Answer;
 
 /// A chart's files.
 pub(crate) struct Chart {
@@ -90,7 +91,7 @@ fn functions(template: &Arc<OnceLock<Template>>) -> FuncMap {
         let [name, data] = these(args)?;
         Ok(text(template.get().unwrap().execute_template_to_string(&name.to_string(), data)?))
     };
-    let plain: [(&str, fn(&[Value]) -> Answer); 12] = [
+    let plain: [(&str, Function); 12] = [
         ("contains", |args| {
             let [part, whole] = these(args)?;
             Ok(Value::Bool(whole.to_string().contains(&part.to_string())))
