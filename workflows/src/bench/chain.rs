@@ -33,7 +33,7 @@ pub(super) struct Link {
     pub(super) text: String,
 }
 
-struct Work;
+pub(super) struct Work;
 
 impl Operation for Work {
     const NAME: &'static str = "bench.work/1";
@@ -53,12 +53,22 @@ pub(super) fn chain() -> Definition<Link, String> {
     saga.output(last, |text| text)
 }
 
+/// What a worker has done.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Tally {
+    /// Steps done, undone, refused.
+    pub(super) done: u64,
+    pub(super) undone: u64,
+    pub(super) refused: u64,
+    pub(super) violations: Vec<String>,
+}
+
 /// The participant of every step. It keeps count of what was done and undone, so that the run can be checked.
 #[derive(Debug, Default)]
 pub(super) struct Worker {
-    pub(super) done: AtomicU64,
-    pub(super) undone: AtomicU64,
-    pub(super) refused: AtomicU64,
+    done: AtomicU64,
+    undone: AtomicU64,
+    refused: AtomicU64,
     /// Steps done and not undone, by saga: what a cancelled saga must not leave.
     left: Mutex<BTreeMap<u64, u64>>,
     noise: AtomicU64,
@@ -96,11 +106,19 @@ impl Worker {
     }
 
     /// What is wrong with what is left of each saga: eight steps of a confirmed one, none of a refused one.
-    pub(super) fn violations(&self) -> Vec<String> {
+    fn violations(&self) -> Vec<String> {
         let right = |number: u64| if number.is_multiple_of(REFUSED_ONE_IN) { 0 } else { STEPS };
         let left = self.left();
         let wrong = left.iter().filter(|(number, steps)| **steps != right(**number));
         wrong.take(10).map(|(number, steps)| format!("saga {number} has {steps} steps left")).collect()
+    }
+}
+
+impl Worker {
+    pub(super) fn tally(&self) -> Tally {
+        let [done, undone, refused] =
+            [&self.done, &self.undone, &self.refused].map(|count| count.load(Ordering::Relaxed));
+        Tally { done, undone, refused, violations: self.violations() }
     }
 }
 

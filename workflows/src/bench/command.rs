@@ -1,7 +1,7 @@
 //! `tercet bench`, as it is called.
 
 use super::{
-    BenchError, Line, Options, Place, Said, run,
+    BenchError, Line, Nats, Options, Place, Said, remote, run,
     timers::{self, Progress},
 };
 use clap::{Parser, Subcommand, ValueEnum};
@@ -11,7 +11,8 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use tercet::cli::{Context, Failure, Output};
+use tercet::cli::{Context, Exit, Failure, Output};
+use tercet_core::Namespace;
 
 /// Between two moves of a spinner.
 const TICK: Duration = Duration::from_millis(120);
@@ -28,8 +29,17 @@ pub struct Bench {
 enum What {
     /// Eight compensable steps in a row, in this process, everything durable; one in ten is refused at the seventh and undone
     Chain(Chain),
+    /// The chain's participant, for `chain --nats`, which starts it
+    #[command(hide = true)]
+    Participant(Participant),
     /// Very many sagas that wait, each on a timer of its own, all due in the same second
     Timers(Timers),
+}
+
+#[derive(clap::Args, Debug)]
+struct Participant {
+    #[arg(long)]
+    namespace: Namespace,
 }
 
 #[derive(clap::Args, Debug)]
@@ -54,6 +64,9 @@ struct Chain {
     /// `postgres://user:password@host/database` or `mysql://…`; it gets Tercet's tables, and keeps what is written
     #[arg(long, default_value = "sqlite")]
     store: Place,
+    /// Have the participant in a process of its own, called over NATS (`nats.url`), and measure how many calls that takes without an engine
+    #[arg(long)]
+    nats: bool,
     /// Sagas under way at once, one line for each
     #[arg(long, value_delimiter = ',', default_value = "1,64,256", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     concurrency: Vec<u32>,
@@ -77,7 +90,11 @@ enum Store {
 /// When the store or the engine fails.
 pub async fn bench(bench: Bench, context: Context) -> Result<ExitCode, Failure> {
     match bench.what {
-        What::Chain(what) => chain(what, context.output).await,
+        What::Chain(what) => chain(what, &context).await,
+        What::Participant(Participant { namespace }) => {
+            remote::serve(nats(&context)?, namespace).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         What::Timers(what) => timers(what, context.output).await,
     }
 }
@@ -104,12 +121,23 @@ const fn exit(adds_up: bool) -> ExitCode {
     if adds_up { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn chain(what: Chain, output: Output) -> Result<ExitCode, Failure> {
-    let Chain { store, concurrency, seconds, folder } = what;
+fn nats(context: &Context) -> Result<Nats, Failure> {
+    let no_url = || {
+        Failure::new(
+            Exit::Usage,
+            "`--nats` needs to know where NATS is: set `nats.url`, as in TERCET_NATS__URL=nats://127.0.0.1:4222",
+        )
+    };
+    context.config.nats.clone().ok_or_else(no_url)
+}
+
+async fn chain(what: Chain, context: &Context) -> Result<ExitCode, Failure> {
+    let Chain { store, nats: over_nats, concurrency, seconds, folder } = what;
+    let (output, nats) = (context.output, over_nats.then(|| nats(context)).transpose()?);
     let concurrency: Vec<_> = concurrency.into_iter().map(|n| n as usize).collect();
     let bar = bar(concurrency.len() as u64, "{spinner} {msg} {wide_bar} {pos}/{len} {elapsed}");
     bar.enable_steady_tick(TICK);
-    let options = Options { concurrency, time: Duration::from_secs(seconds) };
+    let options = Options { concurrency, time: Duration::from_secs(seconds), nats };
     let mut adds_up = true;
     if output == Output::Table {
         println!("{HEAD}");
@@ -175,6 +203,13 @@ fn print_json(line: &impl serde::Serialize) {
     }
 }
 
+/// What stands behind a line's figures.
+fn beside(line: &Line) -> String {
+    let nats = line.nats_calls_per_s.map_or_else(String::new, |calls| format!("  NATS: {calls} calls/s"));
+    let wrong = if line.violations.is_empty() { String::new() } else { format!("  WRONG: {:?}", line.violations) };
+    nats + &wrong
+}
+
 const HEAD: &str =
     "concurrency   sagas/s   steps/s   p50 ms   p99 ms  rows/saga   rows/s  limit rows/s  ratio  commit ms";
 
@@ -192,7 +227,7 @@ fn print(line: &Line, output: Output) {
             line.store_limit_rows_per_s,
             line.ratio_to_limit,
             line.commit_ms,
-            if line.violations.is_empty() { String::new() } else { format!("  WRONG: {:?}", line.violations) },
+            beside(line),
         ),
         Output::Json | Output::Jsonl => print_json(line),
     }

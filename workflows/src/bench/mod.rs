@@ -1,19 +1,21 @@
 //! `tercet bench`: how fast sagas go, and what waiting costs, each beside the store's own limit, measured in the same run.
 //!
-//! Everything is durable and in this process: SQLite with `synchronous=FULL`, or a database on a server; participants that answer at
-//! once. What is measured is the orchestrator. Each line of the chain is one concurrency: so many sagas are under way, the next starts when one ends.
+//! Everything is durable: SQLite with `synchronous=FULL`, or a database on a server; participants that answer at once, in this process or
+//! in another over NATS. What is measured is the orchestrator. Each line of the chain is one concurrency: so many sagas are under way, the next starts when one ends.
 
 mod chain;
 mod command;
 mod place;
 mod process;
+mod remote;
 mod timers;
 
 pub use command::{Bench, bench};
 pub use place::Place;
 
-use chain::{INPUT_BYTES, Link, STEPS, Worker, chain, noise};
+use chain::{INPUT_BYTES, Link, STEPS, Tally, Worker, chain, noise};
 use hdrhistogram::Histogram;
+use remote::Remote;
 use serde::Serialize;
 use std::{
     path::Path,
@@ -26,9 +28,10 @@ use std::{
 use tercet::{
     Engine, Machine, Parts, Registry, Settings, Until,
     store::{Filter, Store, limit},
-    transport::InProcess,
+    transport::{InProcess, Transport},
 };
 use tercet_core::{DefinitionName, Life, Namespace, Payload, SagaKey};
+use tercet_participant::nats::Settings as Nats;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -37,6 +40,8 @@ pub struct Options {
     pub concurrency: Vec<usize>,
     /// How long each line runs.
     pub time: Duration,
+    /// The way to a participant in a process of its own; without it, it is in this one.
+    pub nats: Option<Nats>,
 }
 
 /// One line of the benchmark.
@@ -58,6 +63,9 @@ pub struct Line {
     pub store_limit_rows_per_s: f64,
     /// The one by the other.
     pub ratio_to_limit: f64,
+    /// Calls a second that as many callers get answered over NATS without an engine, where the participant is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nats_calls_per_s: Option<f64>,
     /// The store's median commit of one row, in milliseconds.
     pub commit_ms: f64,
     /// Processor time of this process for one step, in microseconds.
@@ -96,6 +104,9 @@ pub enum BenchError {
     /// A name, a payload, a histogram: a bug.
     #[error("{0}")]
     Bug(String),
+    /// The participant in a process of its own.
+    #[error("the participant: {0}")]
+    Participant(String),
     /// The folder.
     #[error("the folder for the database: {0}")]
     Folder(#[from] std::io::Error),
@@ -122,7 +133,7 @@ pub async fn run(place: &Place, folder: &Path, options: &Options, mut say: impl 
     for &concurrency in &options.concurrency {
         say(Said::Measuring(concurrency));
         let path = folder.join(format!("chain-{concurrency}.db"));
-        let measured = measure(place, &path, concurrency, options.time).await?;
+        let measured = measure(place, &path, concurrency, options).await?;
         let limit = store_limit(place, &folder.join(format!("limit-{concurrency}.db")), measured.rows).await?;
         say(Said::Measured(measured.line(limit)));
     }
@@ -149,15 +160,22 @@ struct Run {
     until: Instant,
 }
 
-async fn measure(place: &Place, path: &Path, concurrency: usize, time: Duration) -> Result<Measured, BenchError> {
-    let worker = Arc::new(Worker::default());
+async fn measure(place: &Place, path: &Path, concurrency: usize, options: &Options) -> Result<Measured, BenchError> {
     let store = place.open(path).await?;
     // A server's database is the same one for each line.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let namespace: Namespace = format!("bench-{}", now.as_millis()).parse().map_err(bug)?;
+    let performer = match &options.nats {
+        Some(nats) => Performer::There(Remote::start(nats, &namespace).await?),
+        None => Performer::Here(Arc::default()),
+    };
+    let nats_calls_per_s = match &performer {
+        Performer::There(remote) => Some(remote.calls_per_s(concurrency).await?),
+        Performer::Here(_) => None,
+    };
     let engine = Engine::run(Parts {
         store,
-        transport: Arc::new(InProcess::new([chain::participant(&worker)])),
+        transport: performer.transport(),
         registry: Registry::new().with(chain())?,
         env: Arc::new(Machine::new()),
         settings: Settings::of(namespace.clone()),
@@ -171,7 +189,7 @@ async fn measure(place: &Place, path: &Path, concurrency: usize, time: Duration)
         name,
         numbers: AtomicU64::new(0),
         noise: AtomicU64::new(42),
-        until: began + time,
+        until: began + options.time,
     });
     let clients: Vec<_> = (0..concurrency).map(|_| tokio::spawn(client(run.clone()))).collect();
     let mut outcome = Outcome::new()?;
@@ -185,7 +203,26 @@ async fn measure(place: &Place, path: &Path, concurrency: usize, time: Duration)
     let rows = count_rows(engine.store().as_ref(), namespace).await?;
     engine.store().close().await;
     let bytes = process::bytes_of(path);
-    Ok(Measured { concurrency, outcome, took, cpu, rss, bytes, rows, worker })
+    let tally = match performer {
+        Performer::Here(worker) => worker.tally(),
+        Performer::There(remote) => remote.end().await?,
+    };
+    Ok(Measured { concurrency, outcome, took, cpu, rss, bytes, rows, tally, nats_calls_per_s })
+}
+
+/// Where the participant is.
+enum Performer {
+    Here(Arc<Worker>),
+    There(Remote),
+}
+
+impl Performer {
+    fn transport(&self) -> Arc<dyn Transport> {
+        match self {
+            Self::Here(worker) => Arc::new(InProcess::new([chain::participant(worker)])),
+            Self::There(remote) => remote.transport(),
+        }
+    }
 }
 
 /// One of the callers: starts a saga, waits for its end, starts the next.
@@ -226,7 +263,8 @@ struct Measured {
     /// Of the database.
     bytes: u64,
     rows: Rows,
-    worker: Arc<Worker>,
+    tally: Tally,
+    nats_calls_per_s: Option<f64>,
 }
 
 /// Journal rows.
@@ -260,13 +298,12 @@ impl Outcome {
 impl Measured {
     /// Beside what the store does without an engine.
     fn line(self, (limit, commit_ms): (f64, f64)) -> Line {
-        let Self { concurrency, outcome, took, cpu, rss, bytes, rows, worker } = self;
+        let Self { concurrency, outcome, took, cpu, rss, bytes, rows, tally, nats_calls_per_s } = self;
         let sagas = (outcome.confirmed + outcome.cancelled) as f64;
-        let refused = worker.refused.load(Ordering::Relaxed);
-        let steps = worker.done.load(Ordering::Relaxed) + worker.undone.load(Ordering::Relaxed) + refused;
-        let steps = steps as f64;
+        let Tally { done, undone, refused, violations: wrong } = tally;
+        let steps = (done + undone + refused) as f64;
         let mut violations = outcome.violations;
-        violations.extend(worker.violations());
+        violations.extend(wrong);
         if refused != outcome.cancelled {
             violations.push(format!("{refused} sagas were refused, {} cancelled", outcome.cancelled));
         }
@@ -281,6 +318,7 @@ impl Measured {
             journal_rows_per_s: round(rows_per_s),
             store_limit_rows_per_s: round(limit),
             ratio_to_limit: (rows_per_s / limit * 1e3).round() / 1e3,
+            nats_calls_per_s: nats_calls_per_s.map(round),
             commit_ms: (commit_ms * 1e3).round() / 1e3,
             cpu_us_per_step: round(cpu.as_secs_f64() * 1e6 / steps),
             rss_mb: round(rss as f64 / 1e6),
