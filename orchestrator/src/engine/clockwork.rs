@@ -15,9 +15,6 @@ const PAGE: u32 = 1_000;
 /// Between two looks at old journals.
 const PURGE_EVERY: Duration = Duration::from_secs(600);
 
-/// How often the inbox is looked at where other nodes put things into it.
-const FROM_OTHERS_EVERY: Duration = Duration::from_millis(200);
-
 /// How long the key of an ended saga still answers after its journal is gone.
 const KEYS_KEPT: u32 = 4;
 
@@ -71,7 +68,7 @@ pub(super) async fn pause(shared: &Shared, error: &StoreError) {
 /// The inbox: at every wake-up, and every second should one be lost.
 pub(super) async fn inbox(shared: Arc<Shared>) {
     let every = match shared.store.cluster() {
-        Some(_) => shared.settings.inbox_every.min(FROM_OTHERS_EVERY),
+        Some(_) => shared.settings.inbox_every.min(shared.settings.look_every),
         None => shared.settings.inbox_every,
     };
     while !shared.is_stopped() {

@@ -13,9 +13,6 @@ use std::{sync::Arc, time::Duration};
 use tercet_core::Millis;
 use tokio::sync::oneshot;
 
-/// How often a node asks whether anything has changed about who owns what.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-
 /// How long an engine that begins waits for its first shards before it says that it runs.
 const FIRST_MAX: Duration = Duration::from_secs(2);
 
@@ -122,7 +119,8 @@ impl Ownership {
         self.shared.sampled(view.now);
         self.shared.can_read();
         self.renewed = self.shared.env.now();
-        let steady = *self.steady.get_or_insert(begun);
+        // By the database's clock, which this node did not go by before its first look.
+        let steady = *self.steady.get_or_insert(self.renewed);
         self.follow(&view)?;
         let judges = self.renewed.since(steady) >= self.shared.settings.lease;
         let Plan { dead, claim, give } = spread::plan(&view, self.node, judges);
@@ -200,13 +198,15 @@ impl Ownership {
     /// Until there is something to look at. True: the engine goes.
     async fn wait(&mut self, cluster: &dyn Cluster) -> bool {
         let shared = self.shared.clone();
+        // A database that refuses at once is not asked again at once.
+        let soonest = shared.env.now().plus(shared.settings.look_every);
         loop {
             let now = shared.env.now();
-            let next = self.renewed.plus(shared.settings.lease / 3);
+            let next = self.renewed.plus(shared.settings.lease / 3).max(soonest);
             if now >= next {
                 return false;
             }
-            let tick = shared.env.sleep_until(now.plus(LOOK_EVERY).min(next));
+            let tick = shared.env.sleep_until(now.plus(shared.settings.look_every).min(next));
             tokio::select! {
                 biased;
                 () = shared.going.notified() => return true,

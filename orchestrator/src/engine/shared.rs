@@ -38,6 +38,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long this node's word holds that it is there, where several nodes share a store: after that the others take over.
     pub lease: Duration,
+    /// How often it looks at what the others have done: who owns what, and what they put into its inbox.
+    pub look_every: Duration,
     /// Where it runs, for people who look at a cluster's nodes.
     pub label: String,
 }
@@ -83,6 +85,7 @@ impl Settings {
             starts_waiting: 10_000,
             limits: Limits::DEFAULT,
             lease: Duration::from_secs(10),
+            look_every: Duration::from_millis(200),
             label: format!("process {}", std::process::id()),
         }
     }

@@ -21,7 +21,10 @@ pub(super) fn plan(view: &View, me: NodeId, judges: bool) -> Plan {
     let dead = dead.map(|member| member.node).collect();
     let here: Vec<NodeId> =
         view.members.iter().filter(|member| member.node == me || is_here(member.until)).map(|m| m.node).collect();
-    let free = view.owned_by_none();
+    let owned: Vec<Shards> = here.iter().map(|node| view.owned_by(*node)).collect();
+    let away = view.members.iter().filter(|member| !here.contains(&member.node));
+    let free = owned.iter().fold(Shards::ALL, |free, owned| free.without(owned));
+    let free = away.fold(free, |free, member| free.without(&view.owned_by(member.node)));
     let (fair, more) = (u32::from(SHARDS) / here.len().max(1) as u32, u32::from(SHARDS) as usize % here.len().max(1));
     let share = |place: usize| fair + u32::from(place < more);
     let (mut claim, mut give) = (Shards::NONE, Vec::new());
@@ -29,7 +32,7 @@ pub(super) fn plan(view: &View, me: NodeId, judges: bool) -> Plan {
     // First what is free goes to those who have too little, then what some have too much of: in the order of their ids.
     let mut lacking = Vec::new();
     for (place, &node) in here.iter().enumerate() {
-        let mut lacks = share(place).saturating_sub(view.owned_by(node).len());
+        let mut lacks = share(place).saturating_sub(owned[place].len());
         while lacks > 0 {
             let Some(shard) = rest.next() else { break };
             lacks -= 1;
@@ -40,7 +43,7 @@ pub(super) fn plan(view: &View, me: NodeId, judges: bool) -> Plan {
         lacking.push((node, lacks));
     }
     for (place, &node) in here.iter().enumerate() {
-        let owned = view.owned_by(node);
+        let owned = owned[place];
         let too_many = owned.len().saturating_sub(share(place)) as usize;
         let mut surplus = owned.iter().take(too_many);
         for (to, lacks) in &mut lacking {
@@ -74,14 +77,30 @@ mod tests {
     use crate::store::{Member, NodeInfo};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
-    use tercet_core::Millis;
+    use tercet_core::{Millis, ShardId};
 
     fn view(nodes: &[(i64, i64)], owners: Vec<Option<i64>>) -> View {
         let info = NodeInfo { label: String::new(), definitions: Vec::new() };
         let member =
             |&(node, until): &(i64, i64)| Member { node: NodeId(node), info: info.clone(), until: Millis(until) };
-        let owners = owners.into_iter().map(|owner| owner.map(NodeId)).collect();
-        View { now: Millis(100), members: nodes.iter().map(member).collect(), owners, lent: BTreeMap::new() }
+        let members = nodes.iter().map(member).collect();
+        let mut view = View { now: Millis(100), members, owners: BTreeMap::new(), lent: BTreeMap::new() };
+        for (shard, owner) in (0..SHARDS).filter_map(ShardId::new).zip(owners) {
+            owner.map(|owner| view.owners.entry(NodeId(owner)).or_default().insert(shard));
+        }
+        view
+    }
+
+    /// The shard changes hands, from whom it was before.
+    fn moves(view: &mut View, shard: ShardId, to: NodeId) -> Option<NodeId> {
+        let one: Shards = [shard].into_iter().collect();
+        let from = view.owners.iter_mut().find(|(_, owned)| owned.contains(shard));
+        let from = from.map(|(node, owned)| {
+            *owned = owned.without(&one);
+            *node
+        });
+        view.owners.entry(to).or_default().insert(shard);
+        from
     }
 
     /// Everybody does what its plan says, over and over.
@@ -97,13 +116,13 @@ mod tests {
             for (node, plan) in plans {
                 view.members.retain(|member| !plan.dead.contains(&member.node));
                 for shard in plan.claim.iter() {
-                    let owner = &mut view.owners[shard.get() as usize];
-                    assert!(owner.is_none_or(|owner| !nodes.contains(&owner)), "{shard:?} is claimed twice");
-                    (*owner, moved) = (Some(node), moved + 1);
+                    let before = moves(view, shard, node);
+                    assert!(before.is_none_or(|owner| !nodes.contains(&owner)), "{shard:?} is claimed twice");
+                    moved += 1;
                 }
                 for (to, shards) in plan.give {
                     for shard in shards.iter() {
-                        assert_eq!(view.owners[shard.get() as usize].replace(to), Some(node));
+                        assert_eq!(moves(view, shard, to), Some(node));
                         moved += 1;
                     }
                 }
@@ -138,7 +157,9 @@ mod tests {
         let mut view = view(&[(1, 200), (2, 200), (3, 200), (4, 90)], vec![None; 1_024]);
         settle(&mut view);
         for (to, shards) in legacy(&view, NodeId(1)) {
-            shards.iter().for_each(|shard| view.owners[shard.get() as usize] = Some(to));
+            for shard in shards.iter() {
+                assert_eq!(moves(&mut view, shard, to), Some(NodeId(1)));
+            }
         }
         assert_eq!(spread(&view), [0, 512, 512]);
         assert_eq!(legacy(&self::view(&[(1, 200)], vec![Some(1); 1_024]), NodeId(1)), []);

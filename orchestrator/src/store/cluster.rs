@@ -168,8 +168,8 @@ pub struct View {
     pub now: Millis,
     /// Every node that has joined and was not taken over, by id.
     pub members: Vec<Member>,
-    /// Who owns each shard: nobody, or a node, which may be gone.
-    pub owners: Vec<Option<NodeId>>,
+    /// Who owns what. A node here may be gone, and some shards may be nobody's.
+    pub owners: BTreeMap<NodeId, Shards>,
     /// Sagas that the owners of their shards cannot run and have lent to nodes that can. Lent to a node that is gone counts for nothing.
     pub lent: BTreeMap<SagaId, NodeId>,
 }
@@ -178,10 +178,7 @@ impl View {
     /// What a node owns.
     #[must_use]
     pub fn owned_by(&self, node: NodeId) -> Shards {
-        let own = |(number, owner): (usize, &Option<NodeId>)| {
-            ShardId::new(u16::try_from(number).ok()?).filter(|_| *owner == Some(node))
-        };
-        self.owners.iter().enumerate().filter_map(own).collect()
+        self.owners.get(&node).copied().unwrap_or_default()
     }
 
     /// What nobody owns who is still a member.

@@ -3,7 +3,7 @@
 use super::support::{Says, World, done, ended, now, pass, registry_of, signal, start};
 use std::{collections::BTreeMap, time::Duration};
 use tercet::{Engine, EngineError, Health, Until, store::Store};
-use tercet_core::{Action, Answer, Payload, Phase, SagaId, Signalled, StepInstance, hours};
+use tercet_core::{Action, Answer, Millis, Payload, Phase, SagaId, Signalled, StepInstance, hours};
 
 const SAGAS: usize = 60;
 
@@ -143,6 +143,32 @@ async fn a_node_that_dies_is_taken_over_when_its_lease_has_run_out() {
     assert_eq!(spread(&world).await, [512, 512], "before its lease has run out nobody takes over");
     all_end(&one, &sagas, "confirmed").await;
     assert_eq!(spread(&world).await, [1_024]);
+}
+
+/// B17: whether others are there is judged by the database's clock alone; how far a node's own is ahead of it changes nothing.
+#[tokio::test(start_paused = true)]
+async fn b17_a_node_whose_clock_is_ahead_takes_over_in_time() {
+    let world = World::shared_with(|now| Millis(now.0 - 7_200_000));
+    let _one = world.run().await;
+    let dead = world.mortal();
+    let _two = dead.run().await;
+    pass(Duration::from_secs(3)).await;
+    dead.die();
+    pass(world.settings.lease * 2).await;
+    assert_eq!(spread(&world).await, [1_024]);
+}
+
+/// A node asks again in its own time, and goes on by itself.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_at_once_is_not_asked_in_a_circle() {
+    let world = World::shared();
+    let one = world.run().await;
+    world.store.faults().set_down(true);
+    pass(world.settings.lease * 2).await;
+    assert!(matches!(one.health(), Health::Unavailable(_)), "{:?}", one.health());
+    world.store.faults().set_down(false);
+    pass(Duration::from_secs(2)).await;
+    assert_eq!(one.health(), Health::Ready);
 }
 
 /// G6: what a node writes that was away for longer than its lease is refused; it forgets all it had, and is a node like any other again.

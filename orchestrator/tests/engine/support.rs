@@ -274,9 +274,14 @@ impl World {
 
     /// On a store that several nodes share, whose clock is two days ahead of theirs.
     pub(crate) fn shared() -> Self {
+        Self::shared_with(|now| now.plus(hours(48)))
+    }
+
+    /// The same, with another clock, made of theirs.
+    pub(crate) fn shared_with(clock: impl Fn(Millis) -> Millis + Send + Sync + 'static) -> Self {
         let own = Self::new();
         let env = own.env.clone();
-        let store = MemoryStore::shared(Arc::new(move || env.now().plus(hours(48))));
+        let store = MemoryStore::shared(Arc::new(move || clock(env.now())));
         Self { store, settings: Settings { lease: Duration::from_secs(3), ..own.settings.clone() }, ..own }
     }
 

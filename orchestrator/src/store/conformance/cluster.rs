@@ -45,7 +45,7 @@ pub async fn nodes_see_each_other(store: Tested) {
     assert_eq!(labels, [(-3, "node -3"), (7, "node 7")]);
     assert_eq!(seen.members[0].info.definitions, [(name("chain"), 1), (name("chain"), 2)]);
     assert!(seen.members.iter().all(|member| member.until > seen.now), "{seen:?}");
-    assert_eq!(seen.owners, vec![None; 1_024]);
+    assert!(seen.owners.is_empty(), "{:?}", seen.owners);
     is_fenced(cluster(&store).renew(NodeId(99), LONG).await);
 }
 

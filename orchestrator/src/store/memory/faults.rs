@@ -104,7 +104,7 @@ impl Faults {
     pub fn land_late(&self) -> usize {
         let mut state = self.store.state();
         let late = std::mem::take(&mut state.plan.late);
-        late.into_iter().filter_map(|(as_node, batch)| state.contents.commit(as_node, batch).ok()).count()
+        late.into_iter().filter_map(|(as_node, batch)| state.contents.commit_signed(as_node, batch).ok()).count()
     }
 
     /// Commits that stalled so far.

@@ -54,6 +54,8 @@ pub struct Contents {
     pub journals: BTreeMap<SagaId, Vec<JournalRow>>,
     /// Every (saga, seq) ever written, in the order of writing: a checker goes on from where it was.
     pub written: Vec<(SagaId, u32)>,
+    /// Who wrote each of these.
+    pub signed: Vec<Signature>,
     /// The timers.
     pub timers: BTreeMap<(SagaId, TimerName), TimerRow>,
     /// The inbox.
@@ -68,6 +70,15 @@ pub struct Contents {
     inbox_last: i64,
     purged: BTreeSet<SagaId>,
     definitions: BTreeMap<(DefinitionName, u32), DefinitionRow>,
+}
+
+/// Who wrote an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// Who wrote it.
+    pub by: Incarnation,
+    /// Whose the saga was at that moment, where nodes share the store.
+    pub owner: Option<Incarnation>,
 }
 
 type Key = (Namespace, DefinitionName, SagaKey);
@@ -131,10 +142,10 @@ impl MemoryStore {
         }
         let mut state = self.state();
         match fate {
-            Fate::Written | Fate::Stalls(_) => state.contents.commit(as_node, batch),
+            Fate::Written | Fate::Stalls(_) => state.contents.commit_signed(as_node, batch),
             Fate::Ambiguous(Fault::AmbiguousWritten) => {
                 // A batch that the database would refuse is refused before its commit can be lost.
-                state.contents.commit(as_node, batch)?;
+                state.contents.commit_signed(as_node, batch)?;
                 Err(faults::ambiguous())
             }
             Fate::Ambiguous(Fault::AmbiguousLate) => {

@@ -5,7 +5,7 @@ use super::{Server, dialect::Dialect, end, errors, write};
 use crate::store::{Incarnation, Member, NodeId, NodeInfo, Shards, StoreError, View, sql::rows};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Value};
 use std::{collections::BTreeMap, time::Duration};
-use tercet_core::{Millis, SHARDS, SagaId};
+use tercet_core::{Millis, SagaId, ShardId};
 
 /// The database's clock in milliseconds, as it goes on within a transaction.
 fn clock(dialect: Dialect) -> &'static str {
@@ -74,11 +74,11 @@ pub(super) async fn view(server: &Server) -> Result<View, StoreError> {
     let members = server.pool.query_all_raw(select).await.map_err(errors::failed)?;
     let members = members.iter().map(member).collect::<Result<_, _>>()?;
     let select = dialect.one("SELECT shard, node FROM shards", Vec::new());
-    let mut owners = vec![None; usize::from(SHARDS)];
+    let mut owners: BTreeMap<NodeId, Shards> = BTreeMap::new();
     for row in server.pool.query_all_raw(select).await.map_err(errors::failed)? {
         let (shard, owner): (i16, Option<i64>) = row.try_get_many_by_index().map_err(errors::failed)?;
-        if let Some(place) = owners.get_mut(shard as usize) {
-            *place = owner.map(NodeId);
+        if let (Some(shard), Some(owner)) = (u16::try_from(shard).ok().and_then(ShardId::new), owner) {
+            owners.entry(NodeId(owner)).or_default().insert(shard);
         }
     }
     // After the shards: whoever gave one away had lent before what it could not run.
