@@ -15,7 +15,7 @@ const ENOUGH: u64 = 1_000;
 #[derive(Parser)]
 struct Arguments {
     /// How many seeds.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 5_000)]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]

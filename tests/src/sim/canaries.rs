@@ -1,8 +1,8 @@
 //! The rules that are broken on purpose, one at a time, by the names they have at their places in the code; each is one of
-//! MONEY-MODEL's. A simulator that does not see one of them is worth nothing for that rule.
+//! MONEY-MODEL's, or of ownership's. A simulator that does not see one of them is worth nothing for that rule.
 
 /// Every rule that can be broken.
-pub const CANARIES: [&str; 22] = [
+pub const CANARIES: [&str; 25] = [
     // M1, the barrier.
     "forget_refusals",
     "forget_empty_cancels",
@@ -30,4 +30,8 @@ pub const CANARIES: [&str; 22] = [
     "close_without_asking",
     // M4, the ceiling.
     "pending_refunds_not_counted",
+    // G6, ownership.
+    "fence_is_not_compared",
+    "gives_before_the_last_batch",
+    "takes_over_a_lease_that_runs",
 ];

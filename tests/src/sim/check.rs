@@ -5,7 +5,10 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
-use tercet::store::{JournalRow, MemoryStore, SagaStatus, memory::Contents};
+use tercet::store::{
+    JournalRow, MemoryStore, SagaStatus, Store,
+    memory::{Contents, Signature},
+};
 use tercet_core::{
     Call, Command, Entry, Fact, Life, Millis, Phase, SagaId, SignalId, State, Status, StepInstance, Verdict, apply,
     outstanding,
@@ -15,6 +18,8 @@ use tercet_core::{
 pub(crate) struct Checker {
     world: Arc<World>,
     store: MemoryStore,
+    /// Nodes share the store.
+    share: bool,
     seen: Mutex<Seen>,
 }
 
@@ -27,7 +32,12 @@ struct Seen {
 
 impl Checker {
     pub(crate) fn new(world: &Arc<World>, store: &MemoryStore) -> Arc<Self> {
-        Arc::new(Self { world: world.clone(), store: store.clone(), seen: Mutex::default() })
+        Arc::new(Self {
+            world: world.clone(),
+            store: store.clone(),
+            share: store.cluster().is_some(),
+            seen: Mutex::default(),
+        })
     }
 
     /// Looks at what was written since the last time.
@@ -42,8 +52,12 @@ impl Checker {
 
     fn catch_up(&self, seen: &mut Seen, contents: &Contents) -> Option<String> {
         let mut touched = Vec::new();
-        while let Some(&(saga, seq)) = contents.written.get(seen.rows) {
+        while let Some((&(saga, seq), signed)) = contents.written.get(seen.rows).zip(contents.signed.get(seen.rows)) {
             seen.rows += 1;
+            let Signature { by, owner } = *signed;
+            if self.share && owner != Some(by) {
+                return Some(format!("entry {seq} of {saga} was written by {by:?}, and the saga is {owner:?}'s"));
+            }
             let row = contents.journals.get(&saga).and_then(|journal| journal.get(seq as usize - 1));
             let Some(row) = row else { return Some(format!("entry {seq} of {saga} is gone")) };
             if let Err(wrong) = self.entry(seen, row) {
@@ -102,6 +116,11 @@ impl Checker {
 
     pub(crate) fn with_states<T>(&self, look: impl FnOnce(&BTreeMap<SagaId, State>) -> T) -> T {
         look(&locked(&self.seen).states)
+    }
+
+    /// The saga has begun.
+    pub(crate) fn knows(&self, saga: SagaId) -> bool {
+        self.with_states(|states| states.contains_key(&saga))
     }
 
     /// Every saga has ended, or waits in front of a person.

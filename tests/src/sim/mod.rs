@@ -11,6 +11,7 @@ mod disk;
 mod liveness;
 mod models;
 mod net;
+mod nodes;
 mod people;
 mod run;
 mod sagas;

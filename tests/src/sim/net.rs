@@ -2,12 +2,14 @@
 
 use super::{
     check::Checker,
+    nodes::Link,
+    town::Town,
     weather::{Fault, Weather},
     world::{Process, World, locked},
 };
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 use tercet::transport::{CallError, Calling, Transport};
@@ -52,8 +54,8 @@ pub(crate) struct Net {
     pub(crate) checker: Arc<Checker>,
     pub(crate) wires: Process,
     pub(crate) participants: BTreeMap<String, (Arc<dyn Participant>, Arc<Host>)>,
-    /// The engine that was started last.
-    pub(crate) engine: Mutex<Option<Process>>,
+    /// The town, to which it belongs.
+    pub(crate) town: Weak<Town>,
 }
 
 type Home = Arc<Mutex<Option<oneshot::Sender<Result<Answer, CallError>>>>>;
@@ -110,13 +112,15 @@ impl Net {
 pub(crate) struct Wire {
     pub(crate) net: Arc<Net>,
     pub(crate) engine: Process,
+    pub(crate) link: Arc<Link>,
 }
 
 impl Transport for Wire {
     fn call(&self, call: Call) -> Calling {
         let net = &self.net;
         net.world.note(|| format!("engine {:?} calls {}", self.engine, line(&call)));
-        let stale = *locked(&net.engine) != Some(self.engine);
+        let town = net.town.upgrade();
+        let stale = town.is_some_and(|town| town.is_stale(self.engine, &self.link, call.saga));
         net.checker.called(&call, stale);
         let (sender, answer) = oneshot::channel();
         let home: Home = Arc::new(Mutex::new(Some(sender)));

@@ -2,9 +2,10 @@
 
 use super::{
     contracts::{Amount, Line, Order, Payment, Refund, Return, TakeStock},
+    nodes,
     town::{OLD_PAYMENTS, Town},
     weather::Fault,
-    world::locked,
+    world::{locked, within},
 };
 use serde::Serialize;
 use std::{
@@ -58,12 +59,13 @@ pub(crate) fn move_in(town: &Arc<Town>, acknowledged: &Arc<Acknowledgements>) {
     act(town, user);
     act(town, operator);
     act(town, watchman);
+    act(town, nodes::fate);
     serve(town);
 }
 
 /// What goes on whatever the weather: the engine is restarted, outboxes are emptied, accepted takes are reported.
 pub(crate) fn serve(town: &Arc<Town>) {
-    act(town, nanny);
+    act(town, nodes::nanny);
     act(town, relay);
     act(town, clerk);
 }
@@ -84,10 +86,11 @@ pub(crate) async fn start<T: Serialize>(
             return Err(EngineError::Bug("a name of the simulator's".to_owned()));
         };
         if let Some(engine) = town.engine() {
-            match engine.start(name, None, saga_key, input).await {
-                Ok(started) => return Ok(started.id),
-                Err(EngineError::Unavailable(_) | EngineError::Stopped(_)) => {}
-                Err(error) => return Err(error),
+            // Nobody waits for ever for a node that stands still: the next one is asked.
+            match within(&town.world, Duration::from_secs(20), engine.start(name, None, saga_key, input)).await {
+                Some(Ok(started)) => return Ok(started.id),
+                None | Some(Err(EngineError::Unavailable(_) | EngineError::Stopped(_))) => {}
+                Some(Err(error)) => return Err(error),
             }
         }
         town.world.sleep(Duration::from_millis(town.world.between(50, 1_500))).await;
@@ -271,15 +274,6 @@ async fn watchman(town: Arc<Town>) {
 
 // ---- what goes on whatever the weather
 
-async fn nanny(town: Arc<Town>) {
-    loop {
-        town.world.some_time(300, 4_000).await;
-        if town.is_engine_gone() || town.weather.strikes(Fault::TakenOver) {
-            town.start_engine();
-        }
-    }
-}
-
 struct Ways(Arc<Town>);
 
 fn acknowledged<T>(town: &Town, what: &str, told: Result<T, EngineError>) -> Acknowledged {
@@ -300,7 +294,9 @@ impl Ingress for Ways {
             let Completion { saga, step, phase, answer } = told;
             match engine.complete(saga, step, phase, answer).await {
                 // A script's call without a saga.
-                Err(EngineError::UnknownSaga { .. }) => Acknowledged::Never("no saga".to_owned()),
+                Err(EngineError::UnknownSaga { .. }) if !self.0.checker.knows(saga) => {
+                    Acknowledged::Never("no saga".to_owned())
+                }
                 told => acknowledged(&self.0, "a completion", told),
             }
         })
@@ -322,7 +318,7 @@ impl Ingress for Ways {
 
 async fn relay(town: Arc<Town>) {
     loop {
-        town.world.some_time(1_000, 6_000).await;
+        town.world.some_time(2_000, 12_000).await;
         if let Some(process) = town.pay_host.process() {
             let this = town.clone();
             town.world.spawn(process, async move {

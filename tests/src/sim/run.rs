@@ -58,7 +58,7 @@ pub(crate) fn run(seed: u64, traces: bool) -> Outcome {
     let weather = Weather::of(&world);
     let town = Town::found(&world, &weather);
     let acknowledged = Arc::new(Acknowledgements::default());
-    town.start_engine();
+    town.opens();
     move_in(&town, &acknowledged);
     let bad = Duration::from_secs(world.between(600, 2_400));
     let wrong = town.run_until(world.now().plus(bad), || false) || heals(&town);
@@ -90,7 +90,7 @@ pub(crate) fn heals(town: &Arc<Town>) -> bool {
     let healed = world.now();
     let mut wrong = false;
     for statement in [900, 1_500, 2_400] {
-        wrong = wrong || town.run_until(healed.plus(Duration::from_secs(statement)), || false);
+        wrong = wrong || town.run_until(healed.plus(Duration::from_secs(statement)), || false) || unevenly(town);
         town.bank.statement();
     }
     let fair_since = world.now();
@@ -102,6 +102,15 @@ pub(crate) fn heals(town: &Arc<Town>) -> bool {
         return true;
     }
     wrong
+}
+
+/// In fair weather every shard is a node's, and each has its share. True when not.
+fn unevenly(town: &Town) -> bool {
+    let spread = if town.nodes.share() { town.is_spread() } else { Ok(()) };
+    spread.is_err_and(|wrong| {
+        town.world.violate(wrong);
+        true
+    })
 }
 
 /// What must be so at rest.

@@ -15,6 +15,11 @@ const QUICK: Retry = Retry::backoff(Duration::from_millis(200), seconds(20));
 const BOUNDED: Retry = QUICK.attempts(6);
 const PIVOT: Retry = Retry::backoff(seconds(1), seconds(60)).attempts(40);
 
+/// What a newer release runs, too: the next version of two of them.
+pub(crate) fn newer(registry: Registry) -> Result<Registry, RegistryError> {
+    registry.with(basket(2))?.with(trip(2))
+}
+
 /// All of them.
 pub(crate) fn registry() -> Result<Registry, RegistryError> {
     Registry::new()
@@ -26,8 +31,8 @@ pub(crate) fn registry() -> Result<Registry, RegistryError> {
         .with(refund::<PLAIN>())?
         .with(refund::<CLOSING>())?
         .with(refund::<EXPIRING>())?
-        .with(basket())?
-        .with(trip())
+        .with(basket(1))?
+        .with(trip(1))
 }
 
 /// Holds the order, its stock and the points, waits to be paid, and confirms all of it: the one owner of *paid*.
@@ -163,8 +168,8 @@ pub(crate) fn refund<const SORT: u8>() -> Definition<Return, i64> {
 }
 
 /// No pivot: branch, sleep, fan-out, a carrier whose effect is remote, a deadline, and a payout after the decision.
-pub(crate) fn basket() -> Definition<Order, i64> {
-    let saga = Saga::<Order>::new("basket", 1).deadline(minutes(4));
+pub(crate) fn basket(version: u32) -> Definition<Order, i64> {
+    let saga = Saga::<Order>::new("basket", version).deadline(minutes(4));
     let input = saga.input();
     let points = saga
         .tcc("points", HoldPoints)
@@ -232,8 +237,8 @@ fn undeposit() -> Definition<Amount, i64> {
 }
 
 /// A child before the decision, undone by another; then a step that may refuse; then a child as the pivot.
-pub(crate) fn trip() -> Definition<Order, i64> {
-    let saga = Saga::<Order>::new("trip", 1).deadline(minutes(10));
+pub(crate) fn trip(version: u32) -> Definition<Order, i64> {
+    let saga = Saga::<Order>::new("trip", version).deadline(minutes(10));
     let input = saga.input();
     let child = saga
         .child("deposit", deposit)

@@ -1,6 +1,7 @@
 //! A town in fair weather, and a hand on its clock: for scenarios that follow a script.
 
 use super::{
+    nodes::Nodes,
     people::{self, serve},
     town::Town,
     weather::Weather,
@@ -63,7 +64,7 @@ impl Stage {
 
     fn of(world: Arc<World>, script: Option<Arc<dyn Participant>>) -> Self {
         let weather = Weather::fair(&world);
-        let town = Town::found_with(&world, &weather, script);
+        let town = Town::found_with(&world, &weather, Nodes::new(None), script);
         town.start_engine();
         serve(&town);
         let began = world.now();

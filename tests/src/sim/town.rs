@@ -3,7 +3,6 @@
 use super::{
     bank::{Bank, CalledBack},
     check::Checker,
-    disk::Disk,
     models::{
         Model, WorldClock,
         carrier::{Bills, Carrier, Depot},
@@ -11,10 +10,11 @@ use super::{
         pay::{Cashier, Pay, callback},
         shelf::{Accounts, Keeper, Stock, Teller},
     },
-    net::{Host, Net, Wire},
+    net::{Host, Net},
+    nodes::Nodes,
     sagas,
     weather::{Fault, Weather},
-    world::{Home, Process, Stepped, World, locked},
+    world::{Process, Stepped, World},
 };
 use crate::sim::contracts::{
     CLOSING, Charge, EXPIRING, GiveBack, HoldPoints, HoldRefund, PLAIN, Payout, PlaceOrder, PutBack, Quote,
@@ -22,11 +22,11 @@ use crate::sim::contracts::{
 };
 use std::{
     collections::BTreeMap,
-    sync::{Arc, LazyLock, Mutex, Weak, atomic::AtomicBool, atomic::Ordering},
+    sync::{Arc, LazyLock, Weak, atomic::AtomicBool, atomic::Ordering},
     time::Duration,
 };
-use tercet::{Engine, Parts, Registry, Settings, store::MemoryStore};
-use tercet_core::{Millis, Namespace, Participant, SagaId};
+use tercet::{Registry, store::MemoryStore};
+use tercet_core::{Millis, Participant, SagaId};
 use tercet_participant::{Database, Memory, Service, database::Access, database::memory::CommitFault};
 
 /// What is held, by the saga that holds it.
@@ -75,10 +75,10 @@ pub(crate) struct Town {
     pub(crate) pay_host: Arc<Host>,
     pub(crate) stock_host: Arc<Host>,
     pub(crate) people: Process,
-    database: Process,
-    net: Arc<Net>,
+    pub(crate) database: Process,
+    pub(crate) net: Arc<Net>,
+    pub(crate) nodes: Nodes,
     watched: Vec<Box<dyn Looked>>,
-    engine: Mutex<Option<(Process, Option<Engine>)>>,
 }
 
 /// Participants under construction.
@@ -135,7 +135,7 @@ fn commit_fault(weather: &Weather, owner: &Arc<Host>, elsewhere: Process) -> Com
 }
 
 /// A participant that cannot be built is a mistake of this simulator's.
-fn built<T, E: std::fmt::Display>(what: Result<T, E>) -> T {
+pub(crate) fn built<T, E: std::fmt::Display>(what: Result<T, E>) -> T {
     match what {
         Ok(built) => built,
         Err(error) => panic!("the simulated town cannot be built: {error}"),
@@ -144,19 +144,21 @@ fn built<T, E: std::fmt::Display>(what: Result<T, E>) -> T {
 
 /// Built once: a definition's schemas are the dearest thing about a town.
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| built(sagas::registry()));
+static NEWER: LazyLock<Registry> = LazyLock::new(|| built(sagas::newer(REGISTRY.clone())));
 
 /// How long barrier rows are kept in a town.
 const RETENTION: Duration = Duration::from_secs(2 * 3600);
 
 impl Town {
-    /// A town with that weather; no engine runs yet.
+    /// A town with that weather; no engine runs yet. In half of all towns several nodes share the store.
     pub(crate) fn found(world: &Arc<World>, weather: &Arc<Weather>) -> Arc<Self> {
-        Self::found_with(world, weather, None)
+        let nodes = world.chance(0.5).then(|| if world.chance(0.5) { 2 } else { 3 });
+        Self::found_with(world, weather, Nodes::new(nodes), None)
     }
 
     /// The same, with a participant of a script's in place of those that offer its contracts.
     pub(crate) fn found_with(
-        world: &Arc<World>, weather: &Arc<Weather>, scripted: Option<Arc<dyn Participant>>,
+        world: &Arc<World>, weather: &Arc<Weather>, nodes: Nodes, scripted: Option<Arc<dyn Participant>>,
     ) -> Arc<Self> {
         let (wires, database) = (world.process(), world.process());
         let participants = BTreeMap::new();
@@ -177,14 +179,19 @@ impl Town {
             let contracts = scripted.contracts().into_iter();
             founding.participants.extend(contracts.map(|c| (c.to_string(), (scripted.clone(), host.clone()))));
         }
-        let store = MemoryStore::new();
+        let store = nodes.store(world);
         let checker = Checker::new(world, &store);
         let Founding { participants, watched, .. } = founding;
-        let engine = Mutex::new(None);
         let (weather_of_net, checker_of_net) = (weather.clone(), checker.clone());
-        let net =
-            Net { world: world.clone(), weather: weather_of_net, checker: checker_of_net, wires, participants, engine };
-        let town = Arc::new(Self {
+        let net = |town: &Weak<Self>| Net {
+            world: world.clone(),
+            weather: weather_of_net,
+            checker: checker_of_net,
+            wires,
+            participants,
+            town: town.clone(),
+        };
+        let town = Arc::new_cyclic(|town| Self {
             world: world.clone(),
             weather: weather.clone(),
             store,
@@ -198,9 +205,9 @@ impl Town {
             stock_host,
             people: world.process(),
             database,
-            net: Arc::new(net),
+            net: Arc::new(net(town)),
+            nodes,
             watched,
-            engine: Mutex::new(None),
         });
         let calls: Weak<dyn CalledBack> = Arc::downgrade(&town) as Weak<dyn CalledBack>;
         bank.calls_back(calls);
@@ -209,75 +216,14 @@ impl Town {
 
     // ---- the engine
 
-    pub(crate) fn registry(&self) -> &'static Registry {
+    /// What the older release runs.
+    pub(crate) fn older(&self) -> &'static Registry {
         &REGISTRY
     }
 
-    /// Starts an engine; one that runs is left to find out.
-    pub(crate) fn start_engine(self: &Arc<Self>) {
-        let process = self.world.process();
-        *locked(&self.engine) = Some((process, None));
-        *locked(&self.net.engine) = Some(process);
-        let this = self.clone();
-        self.world.spawn(process, async move {
-            loop {
-                match Engine::run(this.parts(process)).await {
-                    Ok(engine) => {
-                        let mut current = locked(&this.engine);
-                        if let Some((_, place)) = current.as_mut().filter(|(current, _)| *current == process) {
-                            *place = Some(engine);
-                        }
-                        return;
-                    }
-                    Err(error) => this.world.note(|| format!("the engine does not start: {error}")),
-                }
-                this.world.some_time(200, 2_000).await;
-            }
-        });
-    }
-
-    fn parts(&self, process: Process) -> Parts {
-        let disk = Disk {
-            world: self.world.clone(),
-            weather: self.weather.clone(),
-            store: self.store.clone(),
-            engine: process,
-            database: self.database,
-        };
-        let mut settings = Settings::of(built("sim".parse::<Namespace>()));
-        settings.inbox_every = Duration::from_secs(2);
-        settings.limits = self.weather.limits;
-        Parts {
-            store: Arc::new(disk),
-            transport: Arc::new(Wire { net: self.net.clone(), engine: process }),
-            registry: REGISTRY.clone(),
-            env: Arc::new(Home { world: self.world.clone(), process }),
-            settings,
-        }
-    }
-
-    /// The engine that was started last, if it runs.
-    pub(crate) fn engine(&self) -> Option<Engine> {
-        let current = locked(&self.engine);
-        let (process, engine) = current.as_ref()?;
-        engine.clone().filter(|_| self.world.is_alive(*process))
-    }
-
-    /// The engine that was started last has died, or has stopped by itself.
-    pub(crate) fn is_engine_gone(&self) -> bool {
-        let current = locked(&self.engine);
-        current.as_ref().is_none_or(|(process, engine)| {
-            let stopped = engine.as_ref().is_some_and(|e| matches!(e.health(), tercet::Health::Stopped(_)));
-            !self.world.is_alive(*process) || stopped
-        })
-    }
-
-    pub(crate) fn kill_engine(&self) {
-        let process = locked(&self.engine).as_ref().map(|(process, _)| *process);
-        if let Some(process) = process {
-            self.world.note(|| "the engine is killed".to_owned());
-            self.world.kill(process);
-        }
+    /// What the newest release runs: all that any does.
+    pub(crate) fn registry(&self) -> &'static Registry {
+        &NEWER
     }
 
     /// Who answers for a contract.

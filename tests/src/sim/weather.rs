@@ -44,6 +44,15 @@ faults! {
     CommitUnsaid "store committed without saying so" 0.03
     CommitLost "store said nothing and did not" 0.03
     CommitLate "store said nothing and did later" 0.02
+    CommitStalls "store hung in a commit" 0.01
+    ChangeUnavailable "store unavailable for what nodes change" 0.03
+    ChangeUnsaid "store changed what nodes asked for without saying so" 0.04
+    NodeDied "a node died" 0.30
+    NodeStoodStill "a node stood still" 0.35
+    NodeCutOff "a node was cut off from the store" 0.35
+    NodeLeft "a node left in good order" 0.30
+    NodeJoined "a node more was started" 0.30
+    Deployed "a newer release was rolled out" 0.30
     CrashBeforeWrite "engine died before a commit" 0.02
     CrashAfterWrite "engine died after a commit" 0.02
     TakenOver "engine taken over while it lived" 0.01

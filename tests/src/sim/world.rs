@@ -41,6 +41,8 @@ struct Core {
     numbers: u64,
     processes: u32,
     dead: BTreeSet<Process>,
+    /// Processes that stand still, and those of their tasks that would go on.
+    still: BTreeMap<Process, Vec<usize>>,
     steps: u64,
     hash: u64,
     counts: BTreeMap<&'static str, u64>,
@@ -99,6 +101,7 @@ impl World {
             numbers: 0,
             processes: 0,
             dead: BTreeSet::new(),
+            still: BTreeMap::new(),
             steps: 0,
             hash: 0xcbf2_9ce4_8422_2325,
             counts: BTreeMap::new(),
@@ -176,6 +179,18 @@ impl World {
         drop(dropped);
     }
 
+    /// Stops a process where it stands; its timers and whatever reaches it wait.
+    pub(crate) fn stand_still(&self, process: Process) {
+        self.core().still.entry(process).or_default();
+    }
+
+    /// A process that stood still goes on, late.
+    pub(crate) fn go_on(&self, process: Process) {
+        let mut core = self.core();
+        let waiting = core.still.remove(&process).unwrap_or_default();
+        core.ready.extend(waiting);
+    }
+
     /// Runs `work` as part of a process, unless that is dead.
     pub(crate) fn spawn(&self, process: Process, work: impl Future<Output = ()> + Send + 'static) {
         self.spawn_task(process, Box::pin(work));
@@ -223,6 +238,11 @@ impl World {
             let last = core.ready.len() - 1;
             let place = core.rng.random_range(0..=last);
             let at = core.ready.swap_remove(place);
+            let Some(process) = core.tasks[at].as_ref().map(|running| running.process) else { continue };
+            if let Some(waiting) = core.still.get_mut(&process) {
+                waiting.push(at);
+                continue;
+            }
             let Some(running) = &mut core.tasks[at] else { continue };
             let Some(task) = running.task.take() else { continue };
             let waker = running.waker.clone();
@@ -341,11 +361,13 @@ impl Drop for Sleep {
 pub(crate) struct Home {
     pub(crate) world: Arc<World>,
     pub(crate) process: Process,
+    /// Milliseconds that its clock is ahead.
+    pub(crate) skew: i64,
 }
 
 impl Environment for Home {
     fn now(&self) -> Millis {
-        self.world.now()
+        Millis(self.world.now().0 + self.skew)
     }
 
     fn random(&self) -> u64 {
@@ -353,7 +375,7 @@ impl Environment for Home {
     }
 
     fn sleep_until(&self, at: Millis) -> Task {
-        Box::pin(self.world.until(at))
+        Box::pin(self.world.until(Millis(at.0 - self.skew)))
     }
 
     fn spawn(&self, task: Task) {
