@@ -18,6 +18,7 @@ fn help_names_every_command() {
       definition   Look at the definitions that this command holds, offline
       events       Look at what participants publish
       dead-letter  Look at what came by way of a stream and can never succeed
+      node         Look at the nodes of a database
       participant  Look at the participants that are there over NATS
       migrate      Make the database, or bring it to this version's schema
       echo         Say something
