@@ -169,7 +169,10 @@ impl Context {
         };
         let here = InProcess::new(hosted.participants);
         let nats = match &self.config.nats {
-            Some(nats) => Some(Nats::start(nats.clone(), self.config.namespace.clone()).await?),
+            Some(nats) => {
+                let started = Nats::start(nats.clone(), self.config.namespace.clone()).await;
+                Some(started.map_err(|error| Failure::unavailable(error.to_string()))?)
+            }
             None => None,
         };
         let transport: Arc<dyn Transport> = match &nats {

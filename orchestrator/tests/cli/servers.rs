@@ -2,7 +2,11 @@
 
 use crate::support::{Node, Place, asked, until};
 use insta::assert_snapshot;
-use std::{thread::sleep, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread::sleep,
+    time::Duration,
+};
 use tercet_servers::{MariaDb, Postgres};
 
 const URL: &str = "TERCET_DATABASE__URL";
@@ -52,27 +56,22 @@ fn start_of(key: &str) -> String {
     format!(r#"POST /v1/sagas{}{{"definition":"quick","key":"{key}","input":{{"traveller":"Ada","seats":2}}}}"#, '\n')
 }
 
-/// Starts sagas, one after the other, until the server is `down` and one is refused; the keys of those that were acknowledged.
-fn starts_until(node: &Node, down: impl FnOnce()) -> Vec<String> {
-    let starting = || {
-        let mut acknowledged = Vec::new();
-        loop {
-            let key = format!("busy-{}", acknowledged.len());
-            match asked(&node.server, &start_of(&key)).0 {
-                201 => acknowledged.push(key),
-                status => {
-                    assert_eq!(status, 503, "{key}");
-                    return acknowledged;
-                }
-            }
+/// Starts sagas, one after the other, until `enough`; the keys of those that were acknowledged. One that is under way when its server
+/// goes may be answered only when that is back.
+fn starts(node: &Node, enough: &AtomicBool) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for n in 0.. {
+        if enough.load(Ordering::Relaxed) {
+            break;
         }
-    };
-    std::thread::scope(|scope| {
-        let starting = scope.spawn(starting);
-        sleep(Duration::from_millis(300));
-        down();
-        starting.join().unwrap()
-    })
+        let key = format!("busy-{n}");
+        match asked(&node.server, &start_of(&key)).0 {
+            201 => acknowledged.push(key),
+            status => assert_eq!(status, 503, "{key}"),
+        }
+        sleep(Duration::from_millis(10));
+    }
+    acknowledged
 }
 
 /// A node on that server, which goes and comes back; `down` and `up` are how.
@@ -83,15 +82,22 @@ fn outlives<S>(url: &str, server: &mut S, down: fn(&mut S), up: fn(&mut S)) {
     assert!(first.starts_with("exit 0"), "{first}");
     let ready = || asked(&node.server, "GET /readyz");
     assert_eq!(ready().0, 200);
-    let acknowledged = starts_until(&node, || down(server));
-    until("a start is refused", || start(&node, &place, "meanwhile").starts_with("exit 5"));
-    let (status, refused) = asked(&node.server, &start_of("refused"));
-    assert_eq!(status, 503, "{refused}");
-    assert!(refused.contains(r#""code":"unavailable""#), "{refused}");
-    assert!(refused.contains(r#""detail":"the store is unavailable: "#), "{refused}");
-    until("it is not ready", || ready().0 == 503);
-    assert!(ready().1.contains("the store is unavailable: "), "it says why: {}", ready().1);
-    up(server);
+    let enough = AtomicBool::new(false);
+    let acknowledged = std::thread::scope(|scope| {
+        let busy = scope.spawn(|| starts(&node, &enough));
+        sleep(Duration::from_millis(300));
+        down(server);
+        until("a start is refused", || start(&node, &place, "meanwhile").starts_with("exit 5"));
+        let (status, refused) = asked(&node.server, &start_of("refused"));
+        assert_eq!(status, 503, "{refused}");
+        assert!(refused.contains(r#""code":"unavailable""#) && refused.contains(r#""detail":""#), "{refused}");
+        until("it is not ready", || ready().0 == 503);
+        assert!(ready().1.contains(r#""detail":""#), "it says why: {}", ready().1);
+        up(server);
+        enough.store(true, Ordering::Relaxed);
+        busy.join().unwrap()
+    });
+    assert!(!acknowledged.is_empty());
     until("it is ready again", || ready().0 == 200);
     until("it starts again", || start(&node, &place, "after").starts_with("exit 0"));
     for key in acknowledged.iter().map(String::as_str).chain(["before", "after"]) {
