@@ -172,7 +172,7 @@ pub(super) enum Note {
     /// Start it: by a node that has its definition. The saga that this stands for is none.
     Start { definition: DefinitionName, version: Option<u32>, key: SagaKey, input: Payload },
     /// Any of these, which reached a node that does not own the saga: it waits for the answer to its ticket.
-    Asked { ticket: i64, note: Box<Note> },
+    Asked { ticket: i64, note: Box<Self> },
 }
 
 impl Note {

@@ -19,6 +19,9 @@ const FIRST_MAX: Duration = Duration::from_secs(2);
 /// How long a node that goes waits for its last batches.
 const LAST_MAX: Duration = Duration::from_secs(5);
 
+/// When the worker has let go of what, and for whom.
+type LettingGo = (oneshot::Receiver<()>, Vec<(NodeId, Shards)>);
+
 /// What it was doing about ownership.
 pub(super) struct Ownership {
     shared: Arc<Shared>,
@@ -32,7 +35,7 @@ pub(super) struct Ownership {
     /// What the worker owns.
     owned: Shards,
     /// What the worker is letting go of, and for whom.
-    letting_go: Option<(oneshot::Receiver<()>, Vec<(NodeId, Shards)>)>,
+    letting_go: Option<LettingGo>,
 }
 
 /// A number for a node that no other has.
@@ -169,7 +172,7 @@ impl Ownership {
 
     /// Lends and gives back what the worker has asked for. True: something was.
     async fn lend(&self, cluster: &dyn Cluster) -> Result<bool, StoreError> {
-        let Loans { lend, give_back } = self.shared.loans(|loans| std::mem::take(loans));
+        let Loans { lend, give_back } = self.shared.loans(std::mem::take);
         let (is_lent, is_back) = (!lend.is_empty(), !give_back.is_empty());
         let loans: Vec<_> = lend.iter().map(|(saga, to)| (*saga, *to)).collect();
         let lent = if is_lent { cluster.lend(self.node, loans).await } else { Ok(()) };
@@ -312,9 +315,7 @@ fn all_of(give: &[(NodeId, Shards)]) -> Shards {
 }
 
 /// What was let go of, once it is; never, when there is nothing.
-async fn let_go(
-    letting_go: &mut Option<(oneshot::Receiver<()>, Vec<(NodeId, Shards)>)>,
-) -> Option<Vec<(NodeId, Shards)>> {
+async fn let_go(letting_go: &mut Option<LettingGo>) -> Option<Vec<(NodeId, Shards)>> {
     let Some((done, _)) = letting_go else { return std::future::pending().await };
     let done = done.await;
     let (_, give) = letting_go.take()?;

@@ -86,7 +86,9 @@ mod tests {
         let members = nodes.iter().map(member).collect();
         let mut view = View { now: Millis(100), members, owners: BTreeMap::new(), lent: BTreeMap::new() };
         for (shard, owner) in (0..SHARDS).filter_map(ShardId::new).zip(owners) {
-            owner.map(|owner| view.owners.entry(NodeId(owner)).or_default().insert(shard));
+            if let Some(owner) = owner {
+                view.owners.entry(NodeId(owner)).or_default().insert(shard);
+            }
         }
         view
     }

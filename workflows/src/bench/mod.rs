@@ -166,7 +166,7 @@ async fn measure(place: &Place, path: &Path, concurrency: usize, options: &Optio
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let namespace: Namespace = format!("bench-{}", now.as_millis()).parse().map_err(bug)?;
     let performer = match &options.nats {
-        Some(nats) => Performer::There(Remote::start(nats, &namespace).await?),
+        Some(nats) => Performer::There(Box::new(Remote::start(nats, &namespace).await?)),
         None => Performer::Here(Arc::default()),
     };
     let nats_calls_per_s = match &performer {
@@ -213,7 +213,7 @@ async fn measure(place: &Place, path: &Path, concurrency: usize, options: &Optio
 /// Where the participant is.
 enum Performer {
     Here(Arc<Worker>),
-    There(Remote),
+    There(Box<Remote>),
 }
 
 impl Performer {

@@ -29,7 +29,7 @@ fn shards(range: std::ops::Range<u16>) -> Shards {
     range.filter_map(ShardId::new).collect()
 }
 
-fn is_fenced<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
+fn is_fenced<T: std::fmt::Debug>(answer: &Result<T, StoreError>) {
     assert!(matches!(answer, Err(StoreError::Fenced)), "{answer:?}");
 }
 
@@ -46,7 +46,7 @@ pub async fn nodes_see_each_other(store: Tested) {
     assert_eq!(seen.members[0].info.definitions, [(name("chain"), 1), (name("chain"), 2)]);
     assert!(seen.members.iter().all(|member| member.until > seen.now), "{seen:?}");
     assert!(seen.owners.is_empty(), "{:?}", seen.owners);
-    is_fenced(cluster(&store).renew(NodeId(99), LONG).await);
+    is_fenced(&cluster(&store).renew(NodeId(99), LONG).await);
 }
 
 /// Before its lease has run out nobody takes a node over; after it, it writes nothing more.
@@ -58,12 +58,12 @@ pub async fn b11_a_node_is_taken_over_when_its_lease_has_run_out_and_not_before(
     assert!(!ok(cluster(&store).take_over(alive.node).await));
     assert!(ok(cluster(&store).take_over(dead.node).await));
     assert!(!ok(cluster(&store).take_over(dead.node).await), "it was taken over twice");
-    is_fenced(store.commit(dead, changes(vec![append(1, 2)])).await);
-    is_fenced(store.set_timers(dead, Vec::new()).await);
-    is_fenced(store.raise(dead, dead.later(3)).await);
-    is_fenced(cluster(&store).renew(dead.node, LONG).await);
-    is_fenced(cluster(&store).claim(dead.node, Shards::ALL).await);
-    is_fenced(cluster(&store).give(dead.node, vec![(alive.node, shards(0..5))]).await);
+    is_fenced(&store.commit(dead, changes(vec![append(1, 2)])).await);
+    is_fenced(&store.set_timers(dead, Vec::new()).await);
+    is_fenced(&store.raise(dead, dead.later(3)).await);
+    is_fenced(&cluster(&store).renew(dead.node, LONG).await);
+    is_fenced(&cluster(&store).claim(dead.node, Shards::ALL).await);
+    is_fenced(&cluster(&store).give(dead.node, vec![(alive.node, shards(0..5))]).await);
     assert_eq!(ok(store.journals(vec![saga(1)]).await), [[entry(1, 1)]]);
     ok(store.commit(alive, changes(vec![append(1, 2)])).await);
     assert_eq!(view(&store, 1).await.members.len(), 1);
@@ -103,7 +103,7 @@ pub async fn what_a_node_that_is_gone_owned_may_be_claimed(store: Tested) {
     ok(cluster(&store).leave(one).await);
     ok(cluster(&store).claim(third, Shards::ALL).await);
     assert_eq!(view(&store, 3).await.owned_by(third), Shards::ALL);
-    is_fenced(cluster(&store).renew(one, LONG).await);
+    is_fenced(&cluster(&store).renew(one, LONG).await);
 }
 
 /// So that the others notice, without reading it all.
