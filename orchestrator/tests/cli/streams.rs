@@ -119,29 +119,7 @@ fn dead_letters_are_listed_shown_sent_again_and_dropped() {
 
     For more information, try '--help'.
     ");
-
-    // What is in its way is still there: it comes back, under another number.
-    assert_snapshot!(node.run(&place, &["dead-letter", "resend", "1"]), @"
-    exit 0
-    dead letter 1 is sent again
-    ");
-    until(&node, &place, &["dead-letter", "show", "3"], |ended| ended.code == 0);
-    assert_snapshot!(node.run(&place, &["dead-letter", "resend", "1"]), @"
-    exit 3
-    error: there is no dead letter 1; it was sent again or dropped, or its stream was made anew; the list shows those that are there
-    ");
-    assert_snapshot!(node.run(&place, &["dead-letter", "drop", "2", "-o", "json"]), @r#"
-    exit 0
-    {"number":2,"became":"dropped"}
-    "#);
-    assert_snapshot!(node.run(&place, &["dead-letter", "drop", "--all"]), @"
-    exit 0
-    dead letter 3 is dropped
-    ");
-    assert_snapshot!(node.run(&place, &["dead-letter", "list", "-o", "json"]), @r#"
-    exit 0
-    {"letters":[],"next":null}
-    "#);
+    are_sent_again_and_dropped(&node, &place);
 
     // A stream that somebody has deleted is named.
     broker.runtime.block_on(async {
@@ -153,6 +131,31 @@ fn dead_letters_are_listed_shown_sent_again_and_dropped() {
     exit 3
     error: failed to find the stream TERCET_default_DEAD at <address>: a node with `nats.url` makes it; start one, or look at its log
     ");
+}
+
+fn are_sent_again_and_dropped(node: &Node, place: &Place) {
+    // What is in its way is still there: it comes back, under another number.
+    assert_snapshot!(node.run(place, &["dead-letter", "resend", "1"]), @"
+    exit 0
+    dead letter 1 is sent again
+    ");
+    until(node, place, &["dead-letter", "show", "3"], |ended| ended.code == 0);
+    assert_snapshot!(node.run(place, &["dead-letter", "resend", "1"]), @"
+    exit 3
+    error: there is no dead letter 1; it was sent again or dropped, or its stream was made anew; the list shows those that are there
+    ");
+    assert_snapshot!(node.run(place, &["dead-letter", "drop", "2", "-o", "json"]), @r#"
+    exit 0
+    {"number":2,"became":"dropped"}
+    "#);
+    assert_snapshot!(node.run(place, &["dead-letter", "drop", "--all"]), @"
+    exit 0
+    dead letter 3 is dropped
+    ");
+    assert_snapshot!(node.run(place, &["dead-letter", "list", "-o", "json"]), @r#"
+    exit 0
+    {"letters":[],"next":null}
+    "#);
 }
 
 #[test]

@@ -122,9 +122,11 @@ pub(crate) fn registry() -> Registry {
     registry_of(&["purchase", "gift", "impatient", "payment", "letter", "wait", "many", "parent"])
 }
 
+type Make = fn() -> Definition<u32, u32>;
+
 /// Of these definitions alone, and their children.
 pub(crate) fn registry_of(names: &[&str]) -> Registry {
-    let all: [(&str, fn() -> Definition<u32, u32>); 8] = [
+    let all: [(&str, Make); 8] = [
         ("purchase", purchase),
         ("gift", gift),
         ("impatient", impatient),
