@@ -152,8 +152,7 @@ async fn b26_two_hundred_starts_under_one_key_are_one_saga() {
 async fn a_service_without_a_database_has_its_sagas_started() {
     for version in Version::ALL {
         let folder = tempfile::tempdir().unwrap();
-        let mut server =
-            Setup::default().jetstream().start(version).unwrap();
+        let mut server = Setup::default().jetstream().start(version).unwrap();
         let nats = Settings::of(&server.url()).unwrap();
         let publisher = Publisher::new(nats.clone(), shop());
         let start = |key: &str| Start {

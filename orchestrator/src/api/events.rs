@@ -90,7 +90,9 @@ pub(super) async fn list(State(app): State<App>, parameters: Parameters) -> Resu
     parameters.end()?;
     let Some(source) = &app.events else {
         let problem = Problem::not_found("no_events", "nothing is hosted here that publishes events");
-        return Err(problem.hint("ask the node that hosts the participant; what went to a broker is at /v1/events/replay"));
+        return Err(
+            problem.hint("ask the node that hosts the participant; what went to a broker is at /v1/events/replay")
+        );
     };
     // One more than is shown says whether there are more.
     let wanted = Wanted { subject, since, after, limit: limit + 1 };
