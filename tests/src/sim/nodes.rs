@@ -155,7 +155,7 @@ impl Town {
         settings.inbox_every = Duration::from_secs(2);
         settings.limits = self.weather.limits;
         settings.lease = LEASE;
-        settings.look_every = Duration::from_secs(3);
+        settings.look_every = Duration::from_secs(4);
         let is_newer = self.nodes.newer.load(Ordering::Relaxed);
         let registry = if is_newer { self.registry() } else { self.older() };
         let (world, net) = (self.world.clone(), self.net.clone());

@@ -2,6 +2,7 @@
 
 use super::{
     check::is_at_rest,
+    disk::{DEFEATED, FORWARDED, GAVE, TAKEN_OVER},
     liveness,
     models::desk::OrderState,
     people::{Acknowledgements, BREAKER_OPEN, WAITED_IN_LINE, move_in},
@@ -44,7 +45,7 @@ impl Outcome {
 /// What must happen now and then for a series of seeds to mean anything.
 pub fn must_happen() -> impl Iterator<Item = &'static str> {
     let ends = ["confirmed", "cancelled", "parked", "contradicted", "late evidence at the participant"];
-    let ends = ends.into_iter().chain([BREAKER_OPEN, WAITED_IN_LINE]);
+    let ends = ends.into_iter().chain([BREAKER_OPEN, WAITED_IN_LINE, DEFEATED, TAKEN_OVER, GAVE, FORWARDED]);
     ends.chain(Fault::ALL.iter().map(|fault| fault.text()))
 }
 
