@@ -110,7 +110,8 @@ impl DatabaseTime {
     }
 
     /// The database said `now` in an answer that has just come: it is that late there, or later. So no timer is early.
-    pub(crate) fn sampled(&self, now: Millis) {
+    /// Answers how far that is from what it was thought to be.
+    pub(crate) fn sampled(&self, now: Millis) -> Duration {
         let ahead = self.env.shows(now).0.saturating_sub(self.env.now().0);
         let before = self.ahead.swap(ahead, Ordering::Relaxed);
         if before != 0 && before - ahead > SET_BACK {
@@ -119,6 +120,7 @@ impl DatabaseTime {
                 "the database's clock was set back: what is timed waits so much longer"
             );
         }
+        Duration::from_millis(before.abs_diff(ahead))
     }
 }
 

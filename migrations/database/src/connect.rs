@@ -178,10 +178,12 @@ mod mysql {
 
     /// Locks are of rows, not of the gaps between them, which is where inserts deadlock; nothing here leans on more. Texts that are
     /// too long are refused, not cut. A lock that does not come within ten seconds is given up, and MariaDB ends a transaction in
-    /// which nothing happens for a minute (MySQL has no such setting).
+    /// which nothing happens for a minute. MySQL has no such setting: there a session that is silent for a minute ends, and its transaction with it
+    /// (a connection that rests in the pool is asked before its next use).
     const SETTINGS: [&str; 2] = [
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        "SET SESSION innodb_lock_wait_timeout = 10, SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES') \
+        "SET SESSION innodb_lock_wait_timeout = 10, SESSION wait_timeout = 60, \
+         SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES') \
          /*M!100300 , SESSION idle_transaction_timeout = 60 */",
     ];
 

@@ -139,7 +139,8 @@ async fn answers(shared: Arc<Shared>) {
 pub(super) async fn start(shared: &Arc<Shared>, new: &NewSaga) -> Option<Result<StartedSaga, EngineError>> {
     let saga = match place_for(shared, new).await {
         Ok(Some(saga)) => saga,
-        Ok(None) => return None,
+        // It may be that its nodes are being replaced.
+        Ok(None) => return was_known(shared, new).await.then(|| Err(nobody_runs(new))),
         Err(error) => return Some(Err(error.into())),
     };
     let NewSaga { definition, version, key, input } = new.clone();
@@ -151,6 +152,16 @@ pub(super) async fn start(shared: &Arc<Shared>, new: &NewSaga) -> Option<Result<
         Some((id, new)) => Ok(StartedSaga { id, new }),
         None => Err(EngineError::Bug("a start was answered without a saga".to_owned())),
     }))
+}
+
+/// Some node has run the definition before, in the version asked for or its first.
+async fn was_known(shared: &Shared, new: &NewSaga) -> bool {
+    let known = shared.store.definition(new.definition.clone(), new.version.unwrap_or(1)).await;
+    shared.store.cluster().is_some() && !matches!(known, Ok(None))
+}
+
+fn nobody_runs(new: &NewSaga) -> EngineError {
+    EngineError::Unavailable(format!("no node that runs `{}` is there now: try again", new.definition))
 }
 
 /// An id, which no saga gets, in a shard of a node that has the definition: in its inbox that node finds the start.
@@ -173,10 +184,15 @@ async fn place_for(shared: &Shared, new: &NewSaga) -> Result<Option<SagaId>, Sto
 pub(super) async fn start_for(shared: Arc<Shared>, row: InboxId, ticket: i64, note: Note) {
     let Note::Start { definition, version, key, input } = note else { return };
     let (reply, started) = oneshot::channel();
-    shared.send(Message::Start(NewSaga { definition, version, key, input }, reply));
+    let new = NewSaga { definition, version, key, input };
+    shared.send(Message::Start(new.clone(), reply));
     let Some(cluster) = shared.store.cluster() else { return };
     if let Ok(started) = started.await {
-        let answer = started.map(|started| Some((started.id, started.new)));
+        let answer = started.map(|started| Some((started.id, started.new))).map_err(|error| match error {
+            // The shard has changed hands since this node was chosen.
+            EngineError::UnknownDefinition { .. } => nobody_runs(&new),
+            other => other,
+        });
         if let Err(error) = say(&shared, cluster, ticket, &answer).await {
             tracing::warn!(%error, "failed to answer another node");
         }
@@ -228,6 +244,10 @@ async fn watch(shared: Arc<Shared>, saga: SagaId, until: Until, reply: Reply<Sna
             Ok(Some(snapshot)) if has_reached(&snapshot.state, &until) => Ok(snapshot),
             Ok(None) => Err(EngineError::UnknownSaga { saga }),
             Err(error) if !matches!(error, EngineError::Unavailable(_)) => Err(error),
+            // It may have become this node's meanwhile (or been lent, and then it comes back here).
+            _ if pause == longest && shared.owns().have(saga) => {
+                return shared.send(Message::Watch(saga, until, reply));
+            }
             _ => {
                 shared.env.sleep_until(shared.env.now().plus(pause)).await;
                 pause = (pause * 2).min(longest);

@@ -54,7 +54,7 @@ impl Worker {
         let came = self.neighbours.guests.difference(&before.guests);
         let back = before.away.difference(&self.neighbours.away);
         let own: Vec<SagaId> = came.chain(back).copied().filter(|saga| self.is_own(*saga)).collect();
-        own.into_iter().for_each(|saga| self.want(saga, None));
+        self.take_up(own);
         if before.able != self.neighbours.able {
             // Somebody may have come who can run what nobody could.
             for (saga, which) in std::mem::take(&mut self.lacking) {
@@ -66,6 +66,23 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Sagas that this node works on from now on. What they show may still be why nobody could.
+    fn take_up(&mut self, own: Vec<SagaId>) {
+        own.iter().for_each(|saga| self.want(*saga, None));
+        let shared = self.shared.clone();
+        self.shared.env.spawn(Box::pin(async move {
+            for saga in own {
+                match shared.store.saga(saga).await {
+                    Ok(Some(row)) if row.projection.parked > 0 => shared.send(Message::Shown(saga, row.projection)),
+                    Ok(_) => {}
+                    Err(error) => {
+                        return tracing::debug!(%error, "failed to read what is shown of a saga that was lent");
+                    }
+                }
+            }
+        }));
     }
 
     /// A saga whose definition is not here: lent, if another node has it.
@@ -96,4 +113,16 @@ impl Worker {
 pub(super) struct Loans {
     pub(super) lend: BTreeMap<SagaId, NodeId>,
     pub(super) give_back: BTreeSet<SagaId>,
+}
+
+impl Loans {
+    /// So many of each.
+    pub(super) fn take(&mut self, most: usize) -> Self {
+        let lend: Vec<SagaId> = self.lend.keys().copied().take(most).collect();
+        let give_back: Vec<SagaId> = self.give_back.iter().copied().take(most).collect();
+        Self {
+            lend: lend.into_iter().filter_map(|saga| self.lend.remove_entry(&saga)).collect(),
+            give_back: give_back.into_iter().filter_map(|saga| self.give_back.take(&saga)).collect(),
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::{
     message::{Coming, Incoming, Loaded, Message},
     worker::Worker,
 };
-use crate::store::{Change, Projection, SagaStatus, StoreError};
+use crate::store::{Projection, StoreError};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -156,13 +156,31 @@ impl Worker {
         for (_, reply) in self.watchers.remove(&saga).unwrap_or_default() {
             drop(reply.send(Err(EngineError::Quarantined { saga, why: why.to_owned() })));
         }
-        let shared = self.shared.clone();
-        let (why, incarnation) = (why.to_owned(), self.incarnation);
+        let (shared, why) = (self.shared.clone(), why.replace('\0', ""));
         self.shared.env.spawn(Box::pin(async move {
-            if let Err(error) = mark(&shared, incarnation, saga, why).await {
-                tracing::warn!(saga.id = %saga, %error, "failed to mark a saga as set apart");
+            match shared.store.saga(saga).await {
+                Ok(Some(row)) if !row.projection.status.is_end() => {
+                    let marked = Projection {
+                        parked: 1,
+                        attention: true,
+                        updated: shared.env.now(),
+                        wakes: None,
+                        output: Some(why),
+                        ..row.projection
+                    };
+                    shared.send(Message::Marked(saga, marked));
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(saga.id = %saga, %error, "failed to mark a saga as set apart"),
             }
         }));
+    }
+
+    /// What is shown of a saga that is set apart: written like anything else, so that a shard is not given away before.
+    pub(super) fn marked(&mut self, saga: SagaId, shown: Projection) {
+        if self.quarantined.contains_key(&saga) && self.is_own(saga) {
+            self.next.change(saga).projection = Some((saga, shown));
+        }
     }
 }
 
@@ -172,24 +190,6 @@ enum Unread {
     Lacks { which: Which, why: String, is_end: bool },
     /// It cannot be read at all.
     Broken(String),
-}
-
-async fn mark(
-    shared: &Shared, incarnation: crate::store::Incarnation, saga: SagaId, why: String,
-) -> Result<(), StoreError> {
-    let Some(row) = shared.store.saga(saga).await? else { return Ok(()) };
-    let status = match row.projection.status {
-        SagaStatus::Confirmed | SagaStatus::Cancelled => return Ok(()),
-        status => status,
-    };
-    let projection =
-        Projection { status, parked: 1, attention: true, updated: shared.env.now(), wakes: None, output: Some(why) };
-    let change = Change { projection: Some((saga, projection)), ..Change::default() };
-    shared
-        .store
-        .commit(incarnation, crate::store::Batch { starts: Vec::new(), changes: vec![Arc::new(change)] })
-        .await?;
-    Ok(())
 }
 
 async fn read(shared: &Arc<Shared>, sagas: Vec<SagaId>) -> Vec<(SagaId, Result<Loaded, String>)> {

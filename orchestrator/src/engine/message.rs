@@ -51,6 +51,8 @@ pub(super) enum Message {
     Look(Reply<Look>),
     /// Somebody who waited for a saga has gone.
     Left(SagaId),
+    /// What is to be shown of a saga that is set apart.
+    Marked(SagaId, Projection),
     /// A saga's row, as lists show it.
     Shown(SagaId, Projection),
     /// Stop: begin nothing more, and say when the last batch is written.

@@ -8,10 +8,13 @@ use super::{
     message::Message,
     spread::{self, Plan},
 };
-use crate::store::{Cluster, Incarnation, NodeId, NodeInfo, Shards, StoreError, View};
+use crate::store::{Cluster, Incarnation, NodeId, NodeInfo, Shards, StoreError, Stored, View};
 use std::{sync::Arc, time::Duration};
-use tercet_core::Millis;
+use tercet_core::{Millis, SagaId};
 use tokio::sync::oneshot;
+
+/// Sagas lent at once: the others wait for the same row meanwhile.
+const LOANS_MAX: usize = 200;
 
 /// How long an engine that begins waits for its first shards before it says that it runs.
 const FIRST_MAX: Duration = Duration::from_secs(2);
@@ -34,6 +37,8 @@ pub(super) struct Ownership {
     neighbours: Neighbours,
     /// What the worker owns.
     owned: Shards,
+    /// What was being given when the database did not say whether it was: given again before anything else is believed.
+    unsure: Vec<(NodeId, Shards)>,
     /// What the worker is letting go of, and for whom.
     letting_go: Option<LettingGo>,
 }
@@ -77,9 +82,19 @@ pub(super) async fn first_shards(shared: &Shared) {
 
 impl Ownership {
     pub(super) fn new(shared: Arc<Shared>, node: NodeId) -> Self {
-        let renewed = shared.env.now();
+        let renewed = shared.own_clock.now();
         let neighbours = Neighbours::default();
-        Self { shared, node, steady: None, renewed, version: None, neighbours, owned: Shards::NONE, letting_go: None }
+        Self {
+            shared,
+            node,
+            steady: None,
+            renewed,
+            version: None,
+            neighbours,
+            owned: Shards::NONE,
+            unsure: Vec::new(),
+            letting_go: None,
+        }
     }
 
     /// Runs until the engine has stopped, or goes.
@@ -112,31 +127,37 @@ impl Ownership {
         if self.shared.is_fenced(self.node) {
             return Err(StoreError::Fenced);
         }
-        let begun = self.shared.env.now();
-        if begun.since(self.renewed) > self.shared.settings.lease {
+        let lease = self.shared.settings.lease;
+        if self.shared.own_clock.now().since(self.renewed) > lease {
             self.steady = None;
         }
-        self.version = Some(cluster.version().await?);
-        cluster.renew(self.node, self.shared.settings.lease).await?;
-        let view = cluster.view().await?;
-        self.shared.sampled(view.now);
+        self.version = Some(self.answered(cluster.version()).await?);
+        self.answered(cluster.renew(self.node, lease)).await?;
+        if !self.unsure.is_empty() {
+            self.answered(cluster.give(self.node, self.unsure.clone())).await?;
+            self.unsure.clear();
+        }
+        let view = self.answered(cluster.view()).await?;
+        if self.shared.sampled(view.now) > lease / 3 {
+            // By a clock that jumps leases run out that nobody has left.
+            self.steady = None;
+        }
         self.shared.can_read();
-        self.renewed = self.shared.env.now();
-        // By the database's clock, which this node did not go by before its first look.
+        self.renewed = self.shared.own_clock.now();
         let steady = *self.steady.get_or_insert(self.renewed);
         self.follow(&view)?;
-        let judges = self.renewed.since(steady) >= self.shared.settings.lease;
+        let judges = self.renewed.since(steady) >= lease;
         let Plan { dead, claim, give } = spread::plan(&view, self.node, judges);
         let mut changed = self.lend(cluster).await?;
         for node in dead {
-            if cluster.take_over(node).await? {
+            if self.answered(cluster.take_over(node)).await? {
                 tracing::warn!(%node, "took over a node whose lease has run out");
                 self.shared.meters.taken_over();
                 changed = true;
             }
         }
         if !claim.is_empty() {
-            cluster.claim(self.node, claim).await?;
+            self.answered(cluster.claim(self.node, claim)).await?;
             changed = true;
         }
         if !give.is_empty() && self.letting_go.is_none() {
@@ -172,21 +193,29 @@ impl Ownership {
 
     /// Lends and gives back what the worker has asked for. True: something was.
     async fn lend(&self, cluster: &dyn Cluster) -> Result<bool, StoreError> {
-        let Loans { lend, give_back } = self.shared.loans(std::mem::take);
-        let (is_lent, is_back) = (!lend.is_empty(), !give_back.is_empty());
-        let loans: Vec<_> = lend.iter().map(|(saga, to)| (*saga, *to)).collect();
-        let lent = if is_lent { cluster.lend(self.node, loans).await } else { Ok(()) };
-        let back: Vec<_> = give_back.iter().copied().collect();
-        let given = if is_back { cluster.give_back(self.node, back).await } else { Ok(()) };
-        if let Err(error) = lent.and(given) {
-            // Both may be done twice.
-            self.shared.loans(|loans| {
-                loans.lend.extend(lend);
-                loans.give_back.extend(give_back);
-            });
-            return Err(error);
+        let Loans { lend, give_back } = self.shared.loans(|loans| loans.take(LOANS_MAX));
+        if lend.is_empty() && give_back.is_empty() {
+            return Ok(false);
         }
-        Ok(is_lent || is_back)
+        let loans: Vec<_> = lend.iter().map(|(saga, to)| (*saga, *to)).collect();
+        let lent = self.answered(cluster.lend(self.node, loans)).await;
+        let given = self.answered(cluster.give_back(self.node, give_back.iter().copied().collect())).await;
+        match lent.and_then(|lent| given.map(|()| lent)) {
+            Ok(lent) => {
+                // Who was to have it is gone: it is lent to another, or waits for one.
+                let back: Vec<SagaId> = lend.into_keys().filter(|saga| !lent.contains(saga)).collect();
+                self.shared.send(Message::Recover(back));
+                Ok(true)
+            }
+            Err(error) => {
+                // Both may be done twice.
+                self.shared.loans(|loans| {
+                    loans.lend.extend(lend);
+                    loans.give_back.extend(give_back);
+                });
+                Err(error)
+            }
+        }
     }
 
     fn let_go(&mut self, give: Vec<(NodeId, Shards)>) {
@@ -202,14 +231,14 @@ impl Ownership {
     async fn wait(&mut self, cluster: &dyn Cluster) -> bool {
         let shared = self.shared.clone();
         // A database that refuses at once is not asked again at once.
-        let soonest = shared.env.now().plus(shared.settings.look_every);
+        let soonest = shared.own_clock.now().plus(shared.settings.look_every);
         loop {
-            let now = shared.env.now();
+            let now = shared.own_clock.now();
             let next = self.renewed.plus(shared.settings.lease / 3).max(soonest);
             if now >= next {
                 return false;
             }
-            let tick = shared.env.sleep_until(now.plus(shared.settings.look_every).min(next));
+            let tick = shared.own_clock.sleep_until(now.plus(shared.settings.look_every).min(next));
             tokio::select! {
                 biased;
                 () = shared.going.notified() => return true,
@@ -222,7 +251,8 @@ impl Ownership {
                 () = tick => {}
             }
             // What fails here fails again where it is handled.
-            if cluster.version().await.ok().is_none_or(|version| Some(version) != self.version) {
+            let version = self.answered(cluster.version()).await;
+            if version.ok().is_none_or(|version| Some(version) != self.version) {
                 return false;
             }
         }
@@ -232,10 +262,12 @@ impl Ownership {
     async fn give(&mut self, cluster: &dyn Cluster, given: Option<Vec<(NodeId, Shards)>>) {
         let Some(give) = given else { return };
         let shards = all_of(&give);
-        match cluster.give(self.node, give).await {
+        match self.answered(cluster.give(self.node, give.clone())).await {
             Ok(()) => tracing::info!(shards = shards.len(), "gave shards away"),
-            // Whoever owns them now, the database says at the next look; so long nobody works on them.
-            Err(error) => tracing::warn!(%error, shards = shards.len(), "failed to give shards away"),
+            Err(error) => {
+                tracing::warn!(%error, shards = shards.len(), "failed to give shards away: they are given again");
+                self.unsure = give;
+            }
         }
     }
 
@@ -246,10 +278,11 @@ impl Ownership {
         shared.send(Message::Fenced(self.node));
         if let Some(cluster) = shared.store.cluster() {
             // Where it was fenced some other way than by a take-over, what it owned is nobody's from now on.
-            drop(cluster.leave(self.node).await);
+            drop(self.answered(cluster.leave(self.node)).await);
         }
         shared.owned.send_replace(Shards::NONE);
         (self.owned, self.letting_go, self.steady) = (Shards::NONE, None, None);
+        self.unsure.clear();
         self.neighbours = Neighbours::default();
         shared.guests.send_replace(Vec::new());
         shared.loans(|loans| *loans = Loans::default());
@@ -259,7 +292,7 @@ impl Ownership {
                 Ok(incarnation) => {
                     self.node = node;
                     shared.set_node(node);
-                    self.renewed = shared.env.now();
+                    self.renewed = shared.own_clock.now();
                     return shared.send(Message::Joined(incarnation));
                 }
                 Err(error) => {
@@ -276,15 +309,15 @@ impl Ownership {
             tracing::warn!(%error, "failed to hand over: the others take over when the lease has run out");
         }
         self.shared.stop_worker().await;
-        if let Err(error) = cluster.leave(self.node).await {
+        if let Err(error) = self.answered(cluster.leave(self.node)).await {
             tracing::warn!(%error, "failed to leave: the lease runs out by itself");
         }
         self.shared.gone.send_replace(true);
     }
 
     async fn hand_over(&mut self, cluster: &dyn Cluster) -> Result<(), StoreError> {
-        cluster.renew(self.node, self.shared.settings.lease).await?;
-        let view = cluster.view().await?;
+        self.answered(cluster.renew(self.node, self.shared.settings.lease)).await?;
+        let view = self.answered(cluster.view()).await?;
         let shares = spread::legacy(&view, self.node);
         if shares.is_empty() {
             return Ok(());
@@ -295,9 +328,14 @@ impl Ownership {
         self.let_go(shares);
         let Some((let_go, shares)) = self.letting_go.take() else { return Ok(()) };
         if self.in_time(let_go).await {
-            cluster.give(self.node, shares).await?;
+            self.answered(cluster.give(self.node, shares)).await?;
         }
         Ok(())
+    }
+
+    /// What the database says, if it says it soon: a connection may be dead without anybody's word.
+    async fn answered<T>(&self, asked: Stored<'_, T>) -> Result<T, StoreError> {
+        self.shared.answered(asked).await
     }
 
     async fn in_time(&self, let_go: oneshot::Receiver<()>) -> bool {

@@ -10,14 +10,15 @@ use super::{
     writing::UNSURE,
 };
 use crate::store::{Incarnation, NodeId, Shards};
+use std::collections::BTreeSet;
 use tercet_core::{SagaId, canary::broken};
 use tokio::sync::oneshot;
 
 impl Draft {
     /// Something in it is about one of these shards.
-    fn touches(&self, shards: &Shards) -> bool {
+    fn touches(&self, shards: &Shards, guests: &BTreeSet<SagaId>) -> bool {
         let starts = self.starts.iter().map(Starting::owner);
-        self.changes.keys().copied().chain(starts).any(|saga| shards.have(saga))
+        self.changes.keys().copied().chain(starts).any(|saga| shards.have(saga) && !guests.contains(&saga))
     }
 }
 
@@ -42,8 +43,12 @@ impl Worker {
     pub(super) fn let_go(&mut self) {
         for (shards, done) in std::mem::take(&mut self.leaving) {
             let all = if self.owned.is_empty() { Shards::ALL } else { shards };
-            let is_being_written =
-                self.first.iter().chain(&self.writing).chain([&self.next]).any(|draft| draft.touches(&all));
+            let is_being_written = self
+                .first
+                .iter()
+                .chain(&self.writing)
+                .chain([&self.next])
+                .any(|draft| draft.touches(&all, &self.neighbours.guests));
             if is_being_written && !broken("gives_before_the_last_batch") {
                 self.leaving.push((shards, done));
                 continue;
@@ -64,7 +69,9 @@ impl Worker {
 
     /// Everything in memory about these shards, and what was lent to this node where it lets go of all.
     fn drop_all_of(&mut self, shards: &Shards) {
-        self.drop_all(|saga| shards.have(saga));
+        // What was lent to this node stays its guest, whosever its shard is.
+        let guests = self.neighbours.guests.clone();
+        self.drop_all(|saga| shards.have(saga) && !guests.contains(&saga));
     }
 
     /// Everything in memory about these sagas. Who waits for one of them goes on waiting.

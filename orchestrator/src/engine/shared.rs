@@ -10,7 +10,7 @@ use super::{
 use crate::{
     env::{DatabaseTime, Env},
     registry::Registry,
-    store::{InboxId, NodeId, Shards, Store},
+    store::{InboxId, NodeId, Shards, Store, StoreError, Stored},
     transport::Transport,
 };
 use std::{
@@ -91,6 +91,9 @@ impl Settings {
     }
 }
 
+/// A batch is waited for at least so long: longer than a lock of the database is.
+const COMMIT_MAX: Duration = Duration::from_secs(15);
+
 /// Why a node that is well takes no starts.
 const NOTHING_OWNED: &str =
     "this node owns no shard yet: it has just joined, or the lease of one that died has not run out; try again soon";
@@ -142,6 +145,8 @@ pub(super) struct Shared {
     pub(super) guests: watch::Sender<Vec<SagaId>>,
     loans: Mutex<Loans>,
     pub(super) lending: Notify,
+    /// The clock of this process, whatever the database's says.
+    pub(super) own_clock: Env,
     /// The database's clock, where several nodes go by it.
     time: Option<Arc<DatabaseTime>>,
     node: Mutex<NodeId>,
@@ -160,6 +165,7 @@ impl Shared {
         worker: mpsc::UnboundedSender<Message>,
     ) -> Self {
         let time = store.cluster().is_some().then(|| Arc::new(DatabaseTime::new(env.clone())));
+        let own_clock = env.clone();
         let env = time.clone().map_or(env, |time| time as Env);
         Self {
             meters: Meters::new(&registry),
@@ -176,6 +182,7 @@ impl Shared {
             guests: watch::Sender::new(Vec::new()),
             loans: Mutex::default(),
             lending: Notify::new(),
+            own_clock,
             time,
             node: Mutex::new(NodeId(0)),
             found_fenced: Mutex::default(),
@@ -199,10 +206,19 @@ impl Shared {
         *self.owned.borrow()
     }
 
-    /// An answer of the database has just come, with its time in it.
-    pub(super) fn sampled(&self, now: Millis) {
-        if let Some(time) = &self.time {
-            time.sampled(now);
+    /// An answer of the database has just come, with its time in it: how far that is from where it was thought to be.
+    pub(super) fn sampled(&self, now: Millis) -> Duration {
+        self.time.as_ref().map_or(Duration::ZERO, |time| time.sampled(now))
+    }
+
+    /// What the database says, if it says it in half a lease's time (two seconds at least): a connection may be dead without anybody's word.
+    pub(super) async fn answered<T>(&self, asked: Stored<'_, T>) -> Result<T, StoreError> {
+        let limit = (self.settings.lease / 2).max(Duration::from_secs(2));
+        let late = self.own_clock.sleep_until(self.own_clock.now().plus(limit));
+        tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = late => Err(StoreError::Unavailable(format!("it did not answer within {} s", limit.as_secs()))),
         }
     }
 
@@ -214,6 +230,28 @@ impl Shared {
             self.lending.notify_one();
         }
         changed
+    }
+
+    /// What became of a batch on a database that others share: nobody knows of one that is not answered within a lease, and its transaction is
+    /// waited for, or defeated, by whoever raises the incarnation.
+    pub(super) async fn committed<T>(&self, written: Stored<'_, T>) -> Result<T, StoreError> {
+        if self.store.cluster().is_none() {
+            return written.await;
+        }
+        let late = self.own_clock.sleep_until(self.own_clock.now().plus(self.settings.lease.max(COMMIT_MAX)));
+        tokio::select! {
+            biased;
+            written = written => written,
+            () = late => Err(StoreError::Ambiguous("it has not answered for as long as a lease".to_owned())),
+        }
+    }
+
+    /// The same of a raise, which may be tried again.
+    pub(super) async fn raised(&self, raised: Stored<'_, ()>) -> Result<(), StoreError> {
+        self.committed(raised).await.map_err(|error| match error {
+            StoreError::Ambiguous(why) => StoreError::Unavailable(why),
+            other => other,
+        })
     }
 
     /// The worker has found that this node was taken over.

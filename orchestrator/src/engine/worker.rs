@@ -130,6 +130,7 @@ impl Worker {
             self.open_gates();
             self.load();
             self.write();
+            self.let_go();
             self.finish_stopping();
         }
     }
@@ -165,6 +166,7 @@ impl Worker {
             Message::Joined(incarnation) => self.joined(incarnation),
             Message::Watch(saga, until, reply) => self.watch(saga, until, reply),
             Message::Left(saga) => self.left(saga),
+            Message::Marked(saga, shown) => self.marked(saga, shown),
             Message::Shown(saga, row) => self.shown(saga, row),
             Message::Look(reply) => drop(reply.send(Ok(self.look()))),
             Message::Stop(done) => self.begin_stopping(done),

@@ -41,7 +41,7 @@ impl Worker {
         self.shared.meters.writing(&batch);
         self.shared.env.begin(Box::pin(async move {
             let begun = shared.env.now();
-            let written = shared.store.commit(incarnation, batch).await;
+            let written = shared.committed(shared.store.commit(incarnation, batch)).await;
             shared.meters.written(begun, shared.env.now());
             shared.send(Message::Written(number, written));
         }));
@@ -165,7 +165,7 @@ impl Worker {
         let (shared, own) = (self.shared.clone(), self.incarnation);
         let to = *self.raising.get_or_insert_with(|| own.later(shared.env.random() as u16 as u32));
         self.shared.env.spawn(Box::pin(async move {
-            let raised = shared.store.raise(own, to).await;
+            let raised = shared.raised(shared.store.raise(own, to)).await;
             shared.send(Message::Raised(to, raised));
         }));
     }

@@ -217,8 +217,8 @@ pub trait Cluster: Send + Sync {
     /// A node goes by itself: what it still owns may be claimed.
     fn leave(&self, node: NodeId) -> Stored<'_, ()>;
 
-    /// Lends sagas of one's own shards; what is not one's own is left as it is.
-    fn lend(&self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Stored<'_, ()>;
+    /// Lends sagas of one's own shards to nodes that are there; answers which were lent. What is not one's own is left as it is.
+    fn lend(&self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Stored<'_, Vec<SagaId>>;
 
     /// Gives sagas back that were lent to the node.
     fn give_back(&self, node: NodeId, sagas: Vec<SagaId>) -> Stored<'_, ()>;

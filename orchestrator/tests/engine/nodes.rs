@@ -259,3 +259,33 @@ async fn nodes_with_different_definitions_run_what_they_can() {
     let view = world.view().await;
     assert!(view.lent.keys().all(|saga| waits.contains(saga)), "{:?}", view.lent.len());
 }
+
+/// A saga that was lent stays with its borrower, though its shard comes to it and goes on to a third; its call is not forgotten.
+#[tokio::test(start_paused = true)]
+async fn a_guest_stays_when_its_shard_passes_through_its_host() {
+    let world = World::shared();
+    let host = world.run_with(registry_of(&["purchase"])).await;
+    let owner = world.run_with(registry_of(&["gift"])).await;
+    pass(Duration::from_secs(3)).await;
+    world.say(|_| Says::Never);
+    let sagas = started(&[&host], "purchase").await;
+    // Its shards go to the other node, which lends them.
+    let third = world.run_with(registry_of(&["gift"])).await;
+    pass(Duration::from_secs(3)).await;
+    let lent = world.view().await.lent;
+    assert!(!lent.is_empty() && lent.values().all(|to| *to == host.node()), "{lent:?}");
+    // They come back with their shards, and go on to nodes that are new.
+    owner.shut_down().await;
+    third.shut_down().await;
+    pass(Duration::from_secs(1)).await;
+    let _new = [world.run_with(registry_of(&["gift"])).await, world.run_with(registry_of(&["gift"])).await];
+    pass(Duration::from_secs(3)).await;
+    let view = world.view().await;
+    let passed = sagas.iter().filter(|saga| lent.contains_key(saga) && !view.owned_by(host.node()).have(**saga));
+    assert!(passed.count() > 0, "no shard of a guest has passed through its host");
+    world.say(|_| done());
+    pass(hours(1)).await;
+    for &saga in &sagas {
+        assert_eq!(now(&host, saga).await.state.life.as_str(), "confirmed");
+    }
+}

@@ -274,7 +274,7 @@ impl Cluster for Disk {
         renew(node: NodeId, lease: Duration) -> ();
         claim(node: NodeId, shards: Shards) -> ();
         leave(node: NodeId) -> ();
-        lend(node: NodeId, loans: Vec<(SagaId, NodeId)>) -> ();
+        lend(node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Vec<SagaId>;
         give_back(node: NodeId, sagas: Vec<SagaId>) -> ();
     }
 

@@ -174,12 +174,14 @@ pub async fn a_saga_is_lent_by_the_owner_of_its_shard(store: Tested) {
     let (one, other) = (join(&store, 1, LONG).await.node, join(&store, 2, LONG).await.node);
     ok(cluster(&store).claim(one, shards(0..512)).await);
     let (own, not_own) = (in_shard(1, 3), in_shard(2, 700));
-    ok(cluster(&store).lend(one, vec![(own, other), (not_own, other)]).await);
+    let third = join(&store, 3, LONG).await.node;
+    let lent = ok(cluster(&store).lend(one, vec![(own, other), (not_own, other), (in_shard(3, 3), NodeId(77))]).await);
+    assert_eq!(lent, [own], "not another's saga, nor to a node that is not there");
     assert_eq!(view(&store, 1).await.lent.into_iter().collect::<Vec<_>>(), [(own, other)]);
     let before = ok(cluster(&store).version().await);
-    ok(cluster(&store).lend(one, vec![(own, NodeId(3))]).await);
+    assert_eq!(ok(cluster(&store).lend(one, vec![(own, third)]).await), [own]);
     ok(cluster(&store).give_back(other, vec![own]).await);
-    assert_eq!(view(&store, 1).await.lent.into_iter().collect::<Vec<_>>(), [(own, NodeId(3))]);
+    assert_eq!(view(&store, 1).await.lent.into_iter().collect::<Vec<_>>(), [(own, third)]);
     assert_ne!(ok(cluster(&store).version().await), before);
     ok(cluster(&store).give_back(other, vec![own]).await);
     let item = |saga, text: &str| InboxItem { saga, at: Millis(1), message: text.as_bytes().to_vec() };
@@ -188,6 +190,8 @@ pub async fn a_saga_is_lent_by_the_owner_of_its_shard(store: Tested) {
     assert_eq!(found.iter().map(|(_, item)| item.message.as_slice()).collect::<Vec<_>>(), [b"a", b"c"]);
     let rest = ok(cluster(&store).inbox_of(vec![own, not_own], vec![found[0].0], 1).await);
     assert_eq!(rest[0].1, item(not_own, "b"));
+    ok(cluster(&store).leave(third).await);
+    assert!(view(&store, 1).await.lent.is_empty(), "a loan ends with its borrower");
 }
 
 /// An answer is handed out once; one that nobody asked for goes in time.

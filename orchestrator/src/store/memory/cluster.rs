@@ -56,6 +56,7 @@ impl Nodes {
         self.version += 1;
         self.numbers.remove(&node);
         self.leases.remove(&node);
+        self.lent.retain(|_, to| *to != node);
     }
 
     fn owner(&self, shard: ShardId) -> Option<NodeId> {
@@ -84,12 +85,15 @@ impl Nodes {
         Ok(())
     }
 
-    fn lend(&mut self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Result<(), StoreError> {
+    fn lend(&mut self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Result<Vec<SagaId>, StoreError> {
         self.is_here(node)?;
         self.version += 1;
         let own = self.owners.get(&node).copied().unwrap_or_default();
-        self.lent.extend(loans.into_iter().filter(|(saga, _)| own.have(*saga)));
-        Ok(())
+        let here = |to: &NodeId| self.numbers.contains_key(to);
+        let loans: Vec<_> = loans.into_iter().filter(|(saga, to)| own.have(*saga) && here(to)).collect();
+        let lent = loans.iter().map(|(saga, _)| *saga).collect();
+        self.lent.extend(loans);
+        Ok(lent)
     }
 
     fn give(&mut self, node: NodeId, shares: Vec<(NodeId, Shards)>) -> Result<(), StoreError> {
@@ -194,7 +198,7 @@ impl Cluster for MemoryStore {
         })
     }
 
-    fn lend(&self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Stored<'_, ()> {
+    fn lend(&self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Stored<'_, Vec<SagaId>> {
         self.change(move |nodes, _| nodes.lend(node, loans))
     }
 

@@ -148,22 +148,27 @@ pub(super) async fn give(server: &Server, node: NodeId, shares: Vec<(NodeId, Sha
     .await
 }
 
-pub(super) async fn lend(server: &Server, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Result<(), StoreError> {
+pub(super) async fn lend(
+    server: &Server, node: NodeId, loans: Vec<(SagaId, NodeId)>,
+) -> Result<Vec<SagaId>, StoreError> {
+    let mut lent = Vec::new();
     changed(server, node, async |tx| {
         for (saga, to) in &loans {
-            let shard = i64::from(saga.shard().get());
-            let own = "SELECT 1 FROM shards WHERE shard = ? AND node = ?";
-            let own = server.dialect.one(own, vec![shard.into(), node.0.into()]);
-            if tx.query_one_raw(own).await.map_err(errors::failed)?.is_none() {
+            let own =
+                "SELECT 1 FROM shards WHERE shard = ? AND node = ? AND EXISTS (SELECT 1 FROM nodes WHERE node = ?)";
+            let values = vec![i64::from(saga.shard().get()).into(), node.0.into(), to.0.into()];
+            if tx.query_one_raw(server.dialect.one(own, values)).await.map_err(errors::failed)?.is_none() {
                 continue;
             }
             run(tx, server.dialect, "DELETE FROM lent WHERE saga_id = ?", vec![rows::id(*saga)]).await?;
             let lend = "INSERT INTO lent (saga_id, node) VALUES (?, ?)";
             run(tx, server.dialect, lend, vec![rows::id(*saga), to.0.into()]).await?;
+            lent.push(*saga);
         }
         Ok(())
     })
-    .await
+    .await?;
+    Ok(lent)
 }
 
 pub(super) async fn give_back(server: &Server, node: NodeId, sagas: Vec<SagaId>) -> Result<(), StoreError> {
@@ -186,7 +191,9 @@ pub(super) async fn take_over(server: &Server, dead: NodeId) -> Result<bool, Sto
         let expired = format!("DELETE FROM leases WHERE node = ? AND expires <= {}", clock(dialect));
         let is_dead = run(&tx, dialect, &expired, vec![dead.0.into()]).await? == 1;
         if is_dead {
-            run(&tx, dialect, "DELETE FROM nodes WHERE node = ?", vec![dead.0.into()]).await?;
+            for sql in ["DELETE FROM nodes WHERE node = ?", "DELETE FROM lent WHERE node = ?"] {
+                run(&tx, dialect, sql, vec![dead.0.into()]).await?;
+            }
         }
         Ok(is_dead)
     };
@@ -199,7 +206,8 @@ pub(super) async fn leave(server: &Server, node: NodeId) -> Result<(), StoreErro
     let tx = server.begin().await?;
     let done = async {
         bump(&tx, dialect).await?;
-        for sql in ["DELETE FROM nodes WHERE node = ?", "DELETE FROM leases WHERE node = ?"] {
+        for table in ["nodes", "leases", "lent"] {
+            let sql = &format!("DELETE FROM {table} WHERE node = ?");
             run(&tx, dialect, sql, vec![node.0.into()]).await?;
         }
         Ok(())

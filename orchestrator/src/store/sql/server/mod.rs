@@ -266,7 +266,7 @@ impl Cluster for ServerStore {
         self.detached(move |server| async move { cluster::leave(&server, node).await })
     }
 
-    fn lend(&self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Stored<'_, ()> {
+    fn lend(&self, node: NodeId, loans: Vec<(SagaId, NodeId)>) -> Stored<'_, Vec<SagaId>> {
         self.detached(move |server| async move { cluster::lend(&server, node, loans).await })
     }
 
