@@ -289,3 +289,23 @@ async fn a_guest_stays_when_its_shard_passes_through_its_host() {
         assert_eq!(now(&host, saga).await.state.life.as_str(), "confirmed");
     }
 }
+
+/// Calls that take longer than everything that looks for lost work are made once all the same: whose they are is known, and a node that
+/// finds them outstanding is the one that has made them.
+#[tokio::test(start_paused = true)]
+async fn b25_a_call_that_takes_its_time_is_made_once_whoever_looks() {
+    let mut world = World::shared();
+    world.settings.look_every = Duration::from_millis(100);
+    world.settings.look_ahead = Duration::from_millis(100);
+    world.settings.inbox_every = Duration::from_millis(100);
+    let nodes = [world.run().await, world.run().await];
+    pass(Duration::from_secs(3)).await;
+    world.say(|_| Says::After(Duration::from_secs(1), Answer::Done(Payload::of(&1).unwrap())));
+    let mut sagas = Vec::new();
+    for key in 0..1_000 {
+        sagas.push(start(&nodes[key % 2], "gift", key).await);
+    }
+    all_end(&nodes[0], &sagas, "confirmed").await;
+    let bills = tries(&world, "wallet.take/1");
+    assert!(bills.len() == 1_000 && bills.values().all(|bills| *bills == 1), "{} bills", bills.values().sum::<usize>());
+}
