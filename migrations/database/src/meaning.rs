@@ -48,11 +48,13 @@ pub fn meaning(error: &DbErr) -> Meaning {
 #[must_use]
 pub fn is_undone(error: &DbErr) -> bool {
     match code(error) {
-        Some(Code::Sqlite(code)) => code & 0xff == sqlite::BUSY,
+        // Not begun; or without room, where a commit is taken back whose last page finds none.
+        Some(Code::Sqlite(code)) => matches!(code & 0xff, sqlite::BUSY | sqlite::FULL),
         // A class of its own: *transaction rollback*, but for *statement completion unknown*. And what a deferred constraint refuses.
         Some(Code::Postgres(code)) => code != "40003" && (code.starts_with("40") || code.starts_with("23")),
         Some(Code::MySql(_)) => meaning(error) == Meaning::InTheWay,
-        None => false,
+        // Nothing was sent.
+        None => matches!(error, DbErr::ConnectionAcquire(_)),
     }
 }
 
@@ -93,6 +95,7 @@ mod sqlite {
     pub(super) const BUSY: u32 = 5;
     pub(super) const LOCKED: u32 = 6;
     pub(super) const CORRUPT: u32 = 11;
+    pub(super) const FULL: u32 = 13;
     pub(super) const TOO_BIG: u32 = 18;
     pub(super) const CONSTRAINT: u32 = 19;
     pub(super) const MISMATCH: u32 = 20;

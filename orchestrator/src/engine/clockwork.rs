@@ -21,7 +21,7 @@ const KEYS_KEPT: u32 = 4;
 /// Every half look-ahead: the timers that are due before the next look but one, page by page.
 pub(super) async fn timers(shared: Arc<Shared>) {
     while !shared.is_stopped() {
-        timers_of(&shared, |shared| shared.owns()).await;
+        timers_of(&shared, shared.owns()).await;
         timers_of_guests(&shared).await;
         shared.env.sleep_until(shared.env.now().plus(shared.settings.look_ahead / 2)).await;
     }
@@ -40,14 +40,14 @@ async fn timers_of_guests(shared: &Shared) {
 
 /// Those of shards that have just become this node's, since the next look may be far.
 pub(super) async fn timers_of_gained(shared: Arc<Shared>, gained: Shards) {
-    timers_of(&shared, |_| gained).await;
+    timers_of(&shared, gained).await;
 }
 
-async fn timers_of(shared: &Shared, of: impl Fn(&Shared) -> Shards) {
+async fn timers_of(shared: &Shared, of: Shards) {
     let until = shared.env.now().plus(shared.settings.look_ahead);
     let mut after = None;
     while !shared.is_stopped() {
-        match shared.store.timers_due(of(shared), after.clone(), until, PAGE).await {
+        match shared.store.timers_due(of, after.clone(), until, PAGE).await {
             Ok(rows) => {
                 let last = rows.last().filter(|_| rows.len() == PAGE as usize).cloned();
                 shared.send(Message::Timers(rows));
@@ -109,8 +109,8 @@ async fn inbox_rows(shared: &Shared) -> Result<Vec<(InboxId, InboxItem)>, StoreE
 fn hand_over(shared: &Arc<Shared>, id: InboxId, item: &InboxItem) {
     shared.hand_over(id);
     match serde_json::from_slice::<Note>(&item.message) {
-        Ok(Note::Asked { ticket, note }) if matches!(*note, Note::Start { .. }) => {
-            shared.env.spawn(Box::pin(elsewhere::start_for(shared.clone(), id, ticket, *note)));
+        Ok(Note::Start { ticket, new }) => {
+            shared.env.spawn(Box::pin(elsewhere::start_for(shared.clone(), id, ticket, new)));
         }
         Ok(note) => {
             let (what, reply) = coming(shared, note);

@@ -76,7 +76,8 @@ fn note_of(what: Coming) -> Option<Note> {
 
 /// Puts it into the saga's inbox and waits for what its owner says.
 async fn ask(shared: Arc<Shared>, saga: SagaId, note: Note, reply: Reply<Snapshot>) {
-    let answered = match put(&shared, saga, note).await {
+    let asked = |ticket| Note::Asked { ticket, note: Box::new(note) };
+    let answered = match put(&shared, saga, asked).await {
         Ok(answer) => answer.await.unwrap_or_else(|_| Err(EngineError::Unavailable(UNSURE.to_owned()))),
         Err(error) => Err(error.into()),
     };
@@ -87,7 +88,10 @@ async fn ask(shared: Arc<Shared>, saga: SagaId, note: Note, reply: Reply<Snapsho
     drop(reply.send(snapshot));
 }
 
-async fn put(shared: &Arc<Shared>, saga: SagaId, note: Note) -> Result<oneshot::Receiver<Answered>, StoreError> {
+/// Puts what is made of a ticket into the saga's inbox; the answer to the ticket.
+async fn put(
+    shared: &Arc<Shared>, saga: SagaId, note: impl FnOnce(i64) -> Note,
+) -> Result<oneshot::Receiver<Answered>, StoreError> {
     let ticket = shared.env.random() as i64;
     let (answered, answer) = oneshot::channel();
     let until = shared.env.now().plus(ANSWER_MAX);
@@ -99,7 +103,7 @@ async fn put(shared: &Arc<Shared>, saga: SagaId, note: Note) -> Result<oneshot::
     if is_first {
         shared.env.spawn(Box::pin(answers(shared.clone())));
     }
-    let message = Note::Asked { ticket, note: Box::new(note) }.to_bytes();
+    let message = note(ticket).to_bytes();
     let put = shared.store.deliver(vec![InboxItem { saga, at: shared.env.now(), message }]).await;
     if let Err(error) = put {
         shared.asked.with(|asked| asked.remove(&ticket));
@@ -143,8 +147,7 @@ pub(super) async fn start(shared: &Arc<Shared>, new: &NewSaga) -> Option<Result<
         Ok(None) => return was_known(shared, new).await.then(|| Err(nobody_runs(new))),
         Err(error) => return Some(Err(error.into())),
     };
-    let NewSaga { definition, version, key, input } = new.clone();
-    let answered = match put(shared, saga, Note::Start { definition, version, key, input }).await {
+    let answered = match put(shared, saga, |ticket| Note::Start { ticket, new: new.clone() }).await {
         Ok(answer) => answer.await.unwrap_or_else(|_| Err(EngineError::Unavailable(UNSURE.to_owned()))),
         Err(error) => Err(error.into()),
     };
@@ -181,10 +184,8 @@ async fn place_for(shared: &Shared, new: &NewSaga) -> Result<Option<SagaId>, Sto
 }
 
 /// Another node's start, which this node has the definition for, or says that it has not.
-pub(super) async fn start_for(shared: Arc<Shared>, row: InboxId, ticket: i64, note: Note) {
-    let Note::Start { definition, version, key, input } = note else { return };
+pub(super) async fn start_for(shared: Arc<Shared>, row: InboxId, ticket: i64, new: NewSaga) {
     let (reply, started) = oneshot::channel();
-    let new = NewSaga { definition, version, key, input };
     shared.send(Message::Start(new.clone(), reply));
     let Some(cluster) = shared.store.cluster() else { return };
     if let Ok(started) = started.await {

@@ -72,7 +72,7 @@ pub(super) struct Loaded {
 }
 
 /// A saga to start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct NewSaga {
     pub(super) definition: DefinitionName,
     pub(super) version: Option<u32>,
@@ -171,8 +171,8 @@ pub(super) enum Note {
     Operate { step: StepInstance, action: Action, by: String, reason: String },
     /// It was begun by a node that does not own it: nothing to hear, but to take it up.
     Begun,
-    /// Start it: by a node that has its definition. The saga that this stands for is none.
-    Start { definition: DefinitionName, version: Option<u32>, key: SagaKey, input: Payload },
+    /// Start it, and answer to the ticket: for a node that lacks the definition. The saga in whose inbox it stands is none.
+    Start { ticket: i64, new: NewSaga },
     /// Any of these, which reached a node that does not own the saga: it waits for the answer to its ticket.
     Asked { ticket: i64, note: Box<Self> },
 }

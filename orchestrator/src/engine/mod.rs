@@ -33,7 +33,7 @@ pub use shared::{Health, Limits, Settings};
 use crate::{
     env::Env,
     registry::Registry,
-    store::{Count, DefinitionRow, NodeId, SagaRow, Store},
+    store::{Count, DefinitionRow, NodeId, SagaRow, Shards, Store},
     transport::Transport,
 };
 use message::{Coming, Incoming, Message, NewSaga};
@@ -100,7 +100,8 @@ impl Engine {
             env.spawn(Box::pin(Ownership::new(shared.clone(), node).run()));
             ownership::first_shards(&shared).await;
         } else {
-            ownership::own_all(&shared);
+            // A process that has its store to itself.
+            ownership::gain(&shared, Shards::ALL);
         }
         env.spawn(Box::pin(clockwork::timers(shared.clone())));
         env.spawn(Box::pin(clockwork::inbox(shared.clone())));

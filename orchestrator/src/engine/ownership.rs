@@ -8,7 +8,7 @@ use super::{
     message::Message,
     spread::{self, Plan},
 };
-use crate::store::{Cluster, Incarnation, NodeId, NodeInfo, Shards, StoreError, Stored, View};
+use crate::store::{Cluster, Incarnation, NodeId, NodeInfo, Shards, StoreError, View};
 use std::{sync::Arc, time::Duration};
 use tercet_core::{Millis, SagaId};
 use tokio::sync::oneshot;
@@ -56,12 +56,8 @@ pub(super) async fn join(shared: &Shared, node: NodeId) -> Result<Incarnation, S
     shared.store.join(first, info, shared.settings.lease).await.map(|()| first)
 }
 
-/// A process that has its store to itself owns all from the start.
-pub(super) fn own_all(shared: &Arc<Shared>) {
-    gain(shared, Shards::ALL);
-}
-
-fn gain(shared: &Arc<Shared>, gained: Shards) {
+/// These shards are this node's now: what is in them is taken up.
+pub(super) fn gain(shared: &Arc<Shared>, gained: Shards) {
     shared.send(Message::Gained(gained));
     shared.owned.send_modify(|owned| *owned = owned.with(&gained));
     shared.env.spawn(Box::pin(timers_of_gained(shared.clone(), gained)));
@@ -131,13 +127,13 @@ impl Ownership {
         if self.shared.own_clock.now().since(self.renewed) > lease {
             self.steady = None;
         }
-        self.version = Some(self.answered(cluster.version()).await?);
-        self.answered(cluster.renew(self.node, lease)).await?;
+        self.version = Some(self.shared.answered(cluster.version()).await?);
+        self.shared.answered(cluster.renew(self.node, lease)).await?;
         if !self.unsure.is_empty() {
-            self.answered(cluster.give(self.node, self.unsure.clone())).await?;
+            self.shared.answered(cluster.give(self.node, self.unsure.clone())).await?;
             self.unsure.clear();
         }
-        let view = self.answered(cluster.view()).await?;
+        let view = self.shared.answered(cluster.view()).await?;
         if self.shared.sampled(view.now) > lease / 3 {
             // By a clock that jumps leases run out that nobody has left.
             self.steady = None;
@@ -150,14 +146,14 @@ impl Ownership {
         let Plan { dead, claim, give } = spread::plan(&view, self.node, judges);
         let mut changed = self.lend(cluster).await?;
         for node in dead {
-            if self.answered(cluster.take_over(node)).await? {
+            if self.shared.answered(cluster.take_over(node)).await? {
                 tracing::warn!(%node, "took over a node whose lease has run out");
                 self.shared.meters.taken_over();
                 changed = true;
             }
         }
         if !claim.is_empty() {
-            self.answered(cluster.claim(self.node, claim)).await?;
+            self.shared.answered(cluster.claim(self.node, claim)).await?;
             changed = true;
         }
         if !give.is_empty() && self.letting_go.is_none() {
@@ -198,8 +194,8 @@ impl Ownership {
             return Ok(false);
         }
         let loans: Vec<_> = lend.iter().map(|(saga, to)| (*saga, *to)).collect();
-        let lent = self.answered(cluster.lend(self.node, loans)).await;
-        let given = self.answered(cluster.give_back(self.node, give_back.iter().copied().collect())).await;
+        let lent = self.shared.answered(cluster.lend(self.node, loans)).await;
+        let given = self.shared.answered(cluster.give_back(self.node, give_back.iter().copied().collect())).await;
         match lent.and_then(|lent| given.map(|()| lent)) {
             Ok(lent) => {
                 // Who was to have it is gone: it is lent to another, or waits for one.
@@ -251,7 +247,7 @@ impl Ownership {
                 () = tick => {}
             }
             // What fails here fails again where it is handled.
-            let version = self.answered(cluster.version()).await;
+            let version = self.shared.answered(cluster.version()).await;
             if version.ok().is_none_or(|version| Some(version) != self.version) {
                 return false;
             }
@@ -262,7 +258,7 @@ impl Ownership {
     async fn give(&mut self, cluster: &dyn Cluster, given: Option<Vec<(NodeId, Shards)>>) {
         let Some(give) = given else { return };
         let shards = all_of(&give);
-        match self.answered(cluster.give(self.node, give.clone())).await {
+        match self.shared.answered(cluster.give(self.node, give.clone())).await {
             Ok(()) => tracing::info!(shards = shards.len(), "gave shards away"),
             Err(error) => {
                 tracing::warn!(%error, shards = shards.len(), "failed to give shards away: they are given again");
@@ -278,7 +274,7 @@ impl Ownership {
         shared.send(Message::Fenced(self.node));
         if let Some(cluster) = shared.store.cluster() {
             // Where it was fenced some other way than by a take-over, what it owned is nobody's from now on.
-            drop(self.answered(cluster.leave(self.node)).await);
+            drop(self.shared.answered(cluster.leave(self.node)).await);
         }
         shared.owned.send_replace(Shards::NONE);
         (self.owned, self.letting_go, self.steady) = (Shards::NONE, None, None);
@@ -309,15 +305,15 @@ impl Ownership {
             tracing::warn!(%error, "failed to hand over: the others take over when the lease has run out");
         }
         self.shared.stop_worker().await;
-        if let Err(error) = self.answered(cluster.leave(self.node)).await {
+        if let Err(error) = self.shared.answered(cluster.leave(self.node)).await {
             tracing::warn!(%error, "failed to leave: the lease runs out by itself");
         }
         self.shared.gone.send_replace(true);
     }
 
     async fn hand_over(&mut self, cluster: &dyn Cluster) -> Result<(), StoreError> {
-        self.answered(cluster.renew(self.node, self.shared.settings.lease)).await?;
-        let view = self.answered(cluster.view()).await?;
+        self.shared.answered(cluster.renew(self.node, self.shared.settings.lease)).await?;
+        let view = self.shared.answered(cluster.view()).await?;
         let shares = spread::legacy(&view, self.node);
         if shares.is_empty() {
             return Ok(());
@@ -328,14 +324,9 @@ impl Ownership {
         self.let_go(shares);
         let Some((let_go, shares)) = self.letting_go.take() else { return Ok(()) };
         if self.in_time(let_go).await {
-            self.answered(cluster.give(self.node, shares)).await?;
+            self.shared.answered(cluster.give(self.node, shares)).await?;
         }
         Ok(())
-    }
-
-    /// What the database says, if it says it soon: a connection may be dead without anybody's word.
-    async fn answered<T>(&self, asked: Stored<'_, T>) -> Result<T, StoreError> {
-        self.shared.answered(asked).await
     }
 
     async fn in_time(&self, let_go: oneshot::Receiver<()>) -> bool {

@@ -1,5 +1,6 @@
 //! The store in a SQL database: an SQLite file, or a database on a server. Reads, and how rows stand in the tables, are the same.
 
+mod errors;
 mod file;
 mod reads;
 mod rows;

@@ -1,6 +1,6 @@
 //! Every read: by key, by due time, by page. A column that cannot be what was written is [`StoreError::Corrupt`].
 
-use super::{rows, server::errors::failed, shards::in_shards};
+use super::{errors::failed, rows, shards::in_shards};
 use crate::store::{
     AuditRow, Count, DefinitionRow, Filter, InboxId, InboxItem, JournalRow, Projection, SagaRow, SagaStatus, Shards,
     StoreError, TimerName, TimerRow,

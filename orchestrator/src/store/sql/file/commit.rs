@@ -15,6 +15,7 @@ use std::{
     sync::Arc,
 };
 use tercet_core::SagaId;
+use tercet_database::{Meaning, meaning};
 
 pub(super) async fn commit(file: &SqliteFile, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
     check::sound(&batch)?;
@@ -54,7 +55,6 @@ async fn at_one_go(file: &SqliteFile, as_node: Incarnation, batch: &Batch) -> Re
     let Err(error) = script.execute(&file.writer).await else { return Ok(true) };
     match file.writer.execute_unprepared("ROLLBACK").await {
         Ok(_) => Ok(false),
-        Err(_) if errors::is_full(&error) => Ok(false),
         // No transaction is open: it was not begun, the commit was what failed, or SQLite rolled back by itself.
         Err(_) => Err(errors::failed_to_commit(error)),
     }
@@ -124,7 +124,7 @@ impl<'b> Gathered<'b> {
 
     async fn write(self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
         let conflict = |error: DbErr| match self.first {
-            Some(saga) if errors::is_taken(&error) => StoreError::Conflict { saga },
+            Some(saga) if meaning(&error) == Meaning::Taken => StoreError::Conflict { saga },
             _ => errors::failed(error),
         };
         let must_touch = (self.entries.len() + self.projections.len()) as u64;

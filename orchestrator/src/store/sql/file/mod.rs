@@ -3,7 +3,6 @@
 //! Absent on purpose: a statement per row, a deferred transaction, and a transaction in a future that its caller can drop.
 
 mod commit;
-mod errors;
 mod network;
 mod open;
 #[cfg(test)]
@@ -11,7 +10,7 @@ mod tests;
 mod writer;
 pub(super) mod writes;
 
-use super::{reads, rows};
+use super::{errors, reads, rows};
 use crate::store::{
     AuditRow, Batch, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, NodeInfo, SagaRow,
     Shards, Started, Store, StoreError, Stored, TimerChange, TimerRow,

@@ -1,7 +1,7 @@
 //! Opening the file: what can be wrong with it, the lock that makes this process its only one, and the settings.
 
 use super::{SqliteFile, SqliteStore, errors, network, writer::Writer};
-use crate::store::{StoreError, sql::server::errors::schema};
+use crate::store::{StoreError, sql::errors::schema};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
     sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},

@@ -5,13 +5,12 @@
 mod cluster;
 mod commit;
 mod dialect;
-pub(super) mod errors;
 #[cfg(test)]
 mod tests;
 mod together;
 mod write;
 
-use super::reads;
+use super::{errors, reads};
 use crate::store::{
     AuditRow, Batch, Cluster, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, NodeId,
     NodeInfo, SagaRow, Shards, Started, Store, StoreError, Stored, TimerChange, TimerRow, View,

@@ -1,4 +1,4 @@
-//! What a server's errors mean to the store's caller.
+//! What a database's errors mean to the store's caller.
 
 use crate::store::StoreError;
 use sea_orm::DbErr;
@@ -7,7 +7,7 @@ use tercet_migrations::MigrateError;
 
 /// An error of anything but a commit: nothing was written.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
-pub(in crate::store::sql) fn failed(error: DbErr) -> StoreError {
+pub(super) fn failed(error: DbErr) -> StoreError {
     let text = error.to_string();
     match meaning(&error) {
         Meaning::InTheWay | Meaning::Away => StoreError::Unavailable(text),
@@ -19,14 +19,14 @@ pub(in crate::store::sql) fn failed(error: DbErr) -> StoreError {
     }
 }
 
-/// Where the server itself said that it rolled back, nothing was written; after anything else only a look tells.
+/// Where the database itself said that it rolled back, nothing was written; after anything else only a look tells.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
-pub(in crate::store::sql) fn failed_to_commit(error: DbErr) -> StoreError {
+pub(super) fn failed_to_commit(error: DbErr) -> StoreError {
     let text = error.to_string();
     if is_undone(&error) { StoreError::Unavailable(text) } else { StoreError::Ambiguous(text) }
 }
 
-pub(in crate::store::sql) fn schema(error: MigrateError) -> StoreError {
+pub(super) fn schema(error: MigrateError) -> StoreError {
     match error {
         MigrateError::Database(error) => failed(error),
         MigrateError::Waited => StoreError::Unavailable(error.to_string()),
@@ -37,7 +37,7 @@ pub(in crate::store::sql) fn schema(error: MigrateError) -> StoreError {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
-pub(in crate::store::sql) fn unreachable(error: ConnectError) -> StoreError {
+pub(super) fn unreachable(error: ConnectError) -> StoreError {
     match error {
         ConnectError::Away { .. } => StoreError::Unavailable(error.to_string()),
         ConnectError::Denied { .. } | ConnectError::Missing { .. } | ConnectError::NotBuilt { .. } => {
