@@ -120,11 +120,18 @@ impl Contents {
         borrower.or_else(|| here(self.nodes.owner(saga.shard())?))
     }
 
+    /// The saga whose owner writes an entry: a child is begun by its parent's, who may have the parent on loan alone.
+    fn writes(&self, saga: SagaId, seq: u32) -> SagaId {
+        let parent = self.sagas.get(&saga).and_then(|row| row.parent.as_ref()).filter(|_| seq == 1);
+        parent.map_or(saga, |(parent, _)| *parent)
+    }
+
     /// Commits, and keeps who has written what.
     pub(super) fn commit_signed(&mut self, by: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
         let begun = self.written.len();
         let started = self.commit(by, batch)?;
-        let signed = self.written[begun..].iter().map(|(saga, _)| Signature { by, owner: self.owner(*saga) });
+        let signed = self.written[begun..].iter();
+        let signed = signed.map(|&(saga, seq)| Signature { by, owner: self.owner(self.writes(saga, seq)) });
         let signed: Vec<_> = signed.collect();
         self.signed.extend(signed);
         Ok(started)
