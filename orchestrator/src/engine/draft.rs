@@ -49,6 +49,11 @@ impl Draft {
         self.starts.is_empty() && self.changes.is_empty()
     }
 
+    /// How many sagas it begins and changes.
+    pub(super) fn sagas(&self) -> usize {
+        self.starts.len() + self.changes.len()
+    }
+
     pub(super) fn change(&mut self, saga: SagaId) -> &mut Change {
         Arc::make_mut(self.changes.entry(saga).or_default())
     }
@@ -83,6 +88,18 @@ impl Draft {
             starts: self.starts.iter().map(|starting| starting.start.clone()).collect(),
             changes: self.changes.values().cloned().collect(),
         }
+    }
+
+    /// Takes out what is about no saga that `others` are about, and so may be written before or after them.
+    pub(super) fn apart_from(&mut self, others: &BTreeMap<u64, Self>) -> Self {
+        if others.is_empty() {
+            return std::mem::take(self);
+        }
+        let free = |saga: SagaId| !others.values().any(|other| other.changes.contains_key(&saga));
+        let changes = self.changes.extract_if(.., |saga, _| free(*saga)).collect();
+        let (starts, kept) = std::mem::take(&mut self.starts).into_iter().partition(|starting| free(starting.owner()));
+        self.starts = kept;
+        Self { starts, changes }
     }
 
     /// Takes out what concerns a saga: its change, what it started, who waits for it.

@@ -43,12 +43,7 @@ impl Worker {
     pub(super) fn let_go(&mut self) {
         for (shards, done) in std::mem::take(&mut self.leaving) {
             let all = if self.owned.is_empty() { Shards::ALL } else { shards };
-            let is_being_written = self
-                .first
-                .iter()
-                .chain(&self.writing)
-                .chain([&self.next])
-                .any(|draft| draft.touches(&all, &self.neighbours.guests));
+            let is_being_written = self.drafts().any(|draft| draft.touches(&all, &self.neighbours.guests));
             if is_being_written && !broken("gives_before_the_last_batch") {
                 self.leaving.push((shards, done));
                 continue;
@@ -114,13 +109,13 @@ impl Worker {
         self.owned = Shards::NONE;
         self.neighbours = Neighbours::default();
         // Callers whose replies go with it are told that nobody knows.
-        (self.next, self.writing) = (Draft::default(), None);
+        (self.next, self.unsure) = (Draft::default(), None);
+        self.writing.clear();
         self.first.clear();
         self.leaving.clear();
         self.drop_all_of(&Shards::ALL);
         self.agenda.retain(|_, agenda| matches!(agenda, Agenda::Stop | Agenda::Gates));
         self.due.clear();
-        self.batch += 1;
         self.raising = None;
     }
 

@@ -1,5 +1,5 @@
 //! The worker: the one loop that owns every saga in memory. Each message is turned into decisions; decisions gather in the next batch
-//! while the last one is being written; what is in hand follows from what is durable.
+//! while the last ones are being written; what is in hand follows from what is durable.
 
 use super::{
     Shared,
@@ -9,7 +9,10 @@ use super::{
     lending::{Neighbours, Which},
     message::{Look, Message, Reply, Snapshot, Until},
 };
-use crate::store::{Incarnation, Shards, TimerName};
+use crate::{
+    env::Task,
+    store::{Incarnation, Shards, TimerName},
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -53,19 +56,21 @@ pub(super) struct Worker {
     /// Messages for sagas that are being read.
     pub(super) loading: BTreeMap<SagaId, Vec<Message>>,
     pub(super) to_load: Vec<SagaId>,
+    /// Calls that leave when the round ends.
+    pub(super) calls: Vec<Task>,
     /// Who waits for a saga to come so far. That keeps no saga in memory.
     pub(super) watchers: BTreeMap<SagaId, Vec<(Until, Reply<Snapshot>)>>,
     pub(super) next: Draft,
-    /// The batch that the store has now.
-    pub(super) writing: Option<Draft>,
-    /// Its number.
-    pub(super) batch: u64,
+    /// The batches that the store has now, by number. No saga is in two of them.
+    pub(super) writing: BTreeMap<u64, Draft>,
+    /// What may or may not have been written. Nothing is written until the incarnation is raised.
+    pub(super) unsure: Option<Draft>,
     /// The incarnation that it is being raised to.
     pub(super) raising: Option<Incarnation>,
     /// Batches that must be written before the next one: halves of a refused one.
     pub(super) first: VecDeque<Draft>,
     pub(super) failures: u32,
-    /// Nothing is written meanwhile: the incarnation is being raised, or the store is given a moment.
+    /// Nothing is written meanwhile: the store is given a moment, or this node was taken over.
     pub(super) paused: bool,
     pub(super) agenda: BTreeMap<(Millis, u64), Agenda>,
     /// Timers on the agenda, or fired and not yet cleared, by their place there.
@@ -96,10 +101,11 @@ impl Worker {
             sagas: BTreeMap::new(),
             loading: BTreeMap::new(),
             to_load: Vec::new(),
+            calls: Vec::new(),
             watchers: BTreeMap::new(),
             next: Draft::default(),
-            writing: None,
-            batch: 0,
+            writing: BTreeMap::new(),
+            unsure: None,
             raising: None,
             first: VecDeque::new(),
             failures: 0,
@@ -130,6 +136,7 @@ impl Worker {
             self.open_gates();
             self.load();
             self.write();
+            self.make_calls();
             self.let_go();
             self.finish_stopping();
         }

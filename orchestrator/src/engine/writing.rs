@@ -1,4 +1,4 @@
-//! Writing: one batch at a time, the next one gathering meanwhile; and what each way of failing asks for.
+//! Writing: two batches at most, about different sagas, the next one gathering meanwhile; and what each way of failing asks for.
 
 use super::{
     EngineError,
@@ -16,28 +16,42 @@ const AGAIN: Retry = Retry::backoff(Duration::from_millis(50), Duration::from_se
 /// What a caller is told whose write may or may not have happened.
 pub(super) const UNSURE: &str = "it is not known whether it was written: ask again, the same is never done twice";
 
+/// Batches that the store is given at a time: it finds the second when it has done with the first, and need not wait for the worker.
+const TOGETHER: usize = 2;
+
+/// The second must be worth a transaction of its own: so many sagas, or what there is waits and grows.
+const WORTH_IT: usize = 64;
+
 /// How long a stopping engine waits for answers that are out.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Worker {
-    /// Hands the next batch to the store, if it is free.
+    /// Hands over what the store can be given now.
     pub(super) fn write(&mut self) {
-        if self.writing.is_some() || self.paused {
-            return;
+        while let Some(draft) = self.next_batch() {
+            self.commit(draft);
         }
-        let draft = match self.first.pop_front() {
-            Some(draft) => draft,
-            None if self.next.is_empty() => return,
-            None => std::mem::take(&mut self.next),
-        };
-        self.commit(draft);
+    }
+
+    fn next_batch(&mut self) -> Option<Draft> {
+        if self.paused || self.unsure.is_some() || self.writing.len() == TOGETHER {
+            return None;
+        }
+        if !self.first.is_empty() {
+            // It may be about the same sagas as what is under way, and as what comes after.
+            return if self.writing.is_empty() { self.first.pop_front() } else { None };
+        }
+        if !self.writing.is_empty() && self.next.sagas() < WORTH_IT {
+            return None;
+        }
+        let draft = self.next.apart_from(&self.writing);
+        (!draft.is_empty()).then_some(draft)
     }
 
     fn commit(&mut self, draft: Draft) {
         let (batch, shared, incarnation) = (draft.batch(), self.shared.clone(), self.incarnation);
-        self.batch += 1;
-        let number = self.batch;
-        self.writing = Some(draft);
+        let number = self.number();
+        self.writing.insert(number, draft);
         self.shared.meters.writing(&batch);
         self.shared.env.begin(Box::pin(async move {
             let begun = shared.env.now();
@@ -47,11 +61,9 @@ impl Worker {
         }));
     }
 
-    pub(super) fn written(&mut self, batch: u64, result: Result<Vec<Started>, StoreError>) {
-        if batch != self.batch {
-            return;
-        }
-        let Some(draft) = self.writing.take() else { return };
+    pub(super) fn written(&mut self, number: u64, result: Result<Vec<Started>, StoreError>) {
+        // A batch of another life of this node's, or one that is looked up anew, is nobody's.
+        let Some(draft) = self.writing.remove(&number) else { return };
         match result {
             Ok(started) => {
                 self.failures = 0;
@@ -89,7 +101,10 @@ impl Worker {
         match error {
             StoreError::Ambiguous(_) => {
                 tracing::warn!(%error, "failed to learn whether a batch was committed: raising the incarnation");
-                self.writing = Some(draft);
+                // What else is under way ends or is defeated with it.
+                let mut unsure = draft;
+                std::mem::take(&mut self.writing).into_values().for_each(|other| unsure.extend(other));
+                self.unsure = Some(unsure);
                 self.raise();
             }
             StoreError::Fenced => self.fenced(),
@@ -161,7 +176,6 @@ impl Worker {
     /// Raises this process's incarnation, so that a transaction that may still run is waited for or defeated; then the batch's sagas
     /// are read anew. Until it has succeeded the same number is tried.
     pub(super) fn raise(&mut self) {
-        self.paused = true;
         let (shared, own) = (self.shared.clone(), self.incarnation);
         let to = *self.raising.get_or_insert_with(|| own.later(shared.env.random() as u16 as u32));
         self.shared.env.spawn(Box::pin(async move {
@@ -187,7 +201,7 @@ impl Worker {
         self.paused = false;
         self.failures = 0;
         self.shared.can_write();
-        let Some(unsure) = self.writing.take() else { return };
+        let Some(unsure) = self.unsure.take() else { return };
         let mut again = Draft::default();
         for saga in unsure.changes.into_keys() {
             self.forget(saga);
@@ -207,6 +221,11 @@ impl Worker {
         again.extend(std::mem::take(&mut self.next));
         self.next = again;
         self.let_go();
+    }
+
+    /// All that is decided and not known to be durable.
+    pub(super) fn drafts(&self) -> impl Iterator<Item = &Draft> {
+        self.first.iter().chain(self.writing.values()).chain(&self.unsure).chain([&self.next])
     }
 
     /// Drops from memory what was decided about a saga and is not durable. Its journal says what is so.
@@ -252,7 +271,7 @@ impl Worker {
             return;
         }
         let out = self.patience && self.sagas.values().any(|saga| saga.hands.values().any(|hand| hand.out));
-        let unwritten = self.writing.is_some() || !self.first.is_empty() || !self.next.is_empty();
+        let unwritten = self.drafts().any(|draft| !draft.is_empty());
         if !(out || unwritten && self.patience) {
             self.shared.stop("it was shut down");
             self.stopped = true;

@@ -59,7 +59,12 @@ impl SqliteStore {
         W: FnOnce(Arc<SqliteFile>) -> F + Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        Box::pin(self.file.writes.run(write(Arc::clone(&self.file))))
+        let file = Arc::clone(&self.file);
+        let write = write(Arc::clone(&file));
+        Box::pin(self.file.writes.run(async move {
+            let _turn = file.writes.turn().await;
+            write.await
+        }))
     }
 }
 
@@ -89,7 +94,8 @@ async fn end<T>(tx: DatabaseTransaction, done: Result<T, StoreError>) -> Result<
 
 impl Store for SqliteStore {
     fn commit(&self, as_node: Incarnation, batch: Batch) -> Stored<'_, Vec<Started>> {
-        self.detached(move |file| async move { commit::commit(&file, as_node, batch).await })
+        let file = Arc::clone(&self.file);
+        Box::pin(self.file.writes.run(async move { commit::commit(&file, as_node, batch).await }))
     }
 
     fn join(&self, first: Incarnation, _: NodeInfo, _: Duration) -> Stored<'_, ()> {

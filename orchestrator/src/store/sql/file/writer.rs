@@ -4,13 +4,18 @@ use crate::store::StoreError;
 use std::{io, pin::Pin, thread};
 use tokio::{
     runtime::Builder,
-    sync::{mpsc, oneshot},
+    sync::{Mutex, MutexGuard, mpsc, oneshot},
 };
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs one write after the other; ends when it is dropped, after what it has been given.
-pub(super) struct Writer(mpsc::UnboundedSender<Job>);
+/// Runs one write after the other; ends when it is dropped, after what it has been given. What a write does before it waits for its
+/// turn it does while the one before is at the database.
+pub(super) struct Writer {
+    jobs: mpsc::UnboundedSender<Job>,
+    /// Fair: whoever came first is first.
+    turn: Mutex<()>,
+}
 
 impl Writer {
     pub(super) fn spawn() -> io::Result<Self> {
@@ -20,11 +25,16 @@ impl Writer {
             runtime.block_on(async {
                 while let Some(job) = queue.recv().await {
                     // As a task, so that a panic ends the job alone; its caller sees that it broke off.
-                    let _ = tokio::spawn(job).await;
+                    tokio::spawn(job);
                 }
             });
         })?;
-        Ok(Self(jobs))
+        Ok(Self { jobs, turn: Mutex::new(()) })
+    }
+
+    /// The turn of whoever asks: what each write begins with, or comes to once it is prepared.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Runs a write to its end, from now on, whether or not its caller waits for the answer.
@@ -33,7 +43,7 @@ impl Writer {
     ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static {
         let (done, ended) = oneshot::channel();
         let job = async move { drop(done.send(write.await)) };
-        let taken = self.0.send(Box::pin(job)).is_ok();
+        let taken = self.jobs.send(Box::pin(job)).is_ok();
         async move {
             if !taken {
                 return Err(StoreError::Unavailable("the writing thread has ended: open the store again".to_owned()));
