@@ -6,11 +6,14 @@
 //! not dropped.
 
 use crate::{DatabaseUrl, Kind};
-use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection,
-    sqlx::{self, Connection},
+use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use std::time::Duration;
+
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use {
+    sea_orm::sqlx::{self, Connection},
+    std::pin::Pin,
 };
-use std::{pin::Pin, time::Duration};
 
 /// How a pool is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,22 +82,24 @@ pub async fn connect(url: &DatabaseUrl, pool: Pool) -> Result<DatabaseConnection
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
         .connect_lazy(true);
-    match url.kind() {
-        #[cfg(feature = "postgres")]
-        Kind::Postgres => {
-            first::<sqlx::Postgres>(url).await?;
-            options.map_sqlx_postgres_pool_opts(postgres::pool);
-        }
-        #[cfg(feature = "mysql")]
-        Kind::MySql => {
-            first::<sqlx::MySql>(url).await?;
-            options.map_sqlx_mysql_pool_opts(mysql::pool);
-        }
-        kind => return Err(not_built(kind)),
-    }
+    reached(url).await?(&mut options);
     Database::connect(options)
         .await
         .map_err(|error| ConnectError::Away { url: url.to_string(), why: error.to_string() })
+}
+
+/// What a pool's options are told.
+type Told = fn(&mut ConnectOptions);
+
+/// What a pool of that database is told, once one connection was made.
+async fn reached(url: &DatabaseUrl) -> Result<Told, ConnectError> {
+    match url.kind() {
+        #[cfg(feature = "postgres")]
+        Kind::Postgres => first::<sqlx::Postgres>(url).await.map(|()| postgres::tell as Told),
+        #[cfg(feature = "mysql")]
+        Kind::MySql => first::<sqlx::MySql>(url).await.map(|()| mysql::tell as Told),
+        kind => Err(not_built(kind)),
+    }
 }
 
 /// Makes one connection beside the pool, which would only say that it waited in vain.
@@ -148,7 +153,10 @@ type Hooked<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send 
 #[cfg(feature = "postgres")]
 mod postgres {
     use super::Hooked;
-    use sea_orm::sqlx::{Executor, PgConnection, Postgres, pool::PoolOptions};
+    use sea_orm::{
+        ConnectOptions,
+        sqlx::{Executor, PgConnection, Postgres, pool::PoolOptions},
+    };
 
     /// A transaction in which nothing happens for a minute is ended by the server, and a lock that does not come within ten
     /// seconds is given up. Set here and not as the connection begins: poolers between refuse that.
@@ -157,7 +165,11 @@ mod postgres {
     /// Silent outside of a transaction, where a bare ROLLBACK is a warning in the server's log; within one it is left.
     const ROLL_BACK: &str = "BEGIN; ROLLBACK";
 
-    pub(super) fn pool(pool: PoolOptions<Postgres>) -> PoolOptions<Postgres> {
+    pub(super) fn tell(options: &mut ConnectOptions) {
+        options.map_sqlx_postgres_pool_opts(pool);
+    }
+
+    fn pool(pool: PoolOptions<Postgres>) -> PoolOptions<Postgres> {
         pool.after_connect(|connection, _| settle(connection)).after_release(|connection, _| roll_back(connection))
     }
 
@@ -174,7 +186,10 @@ mod postgres {
 #[cfg(feature = "mysql")]
 mod mysql {
     use super::Hooked;
-    use sea_orm::sqlx::{Executor, MySql, MySqlConnection, pool::PoolOptions};
+    use sea_orm::{
+        ConnectOptions,
+        sqlx::{Executor, MySql, MySqlConnection, pool::PoolOptions},
+    };
 
     /// Locks are of rows, not of the gaps between them, which is where inserts deadlock; nothing here leans on more. Texts that are
     /// too long are refused, not cut. A lock that does not come within ten seconds is given up, and MariaDB ends a transaction in
@@ -187,7 +202,11 @@ mod mysql {
          /*M!100300 , SESSION idle_transaction_timeout = 60 */",
     ];
 
-    pub(super) fn pool(pool: PoolOptions<MySql>) -> PoolOptions<MySql> {
+    pub(super) fn tell(options: &mut ConnectOptions) {
+        options.map_sqlx_mysql_pool_opts(pool);
+    }
+
+    fn pool(pool: PoolOptions<MySql>) -> PoolOptions<MySql> {
         pool.after_connect(|connection, _| settle(connection)).after_release(|connection, _| roll_back(connection))
     }
 

@@ -22,10 +22,12 @@ pub enum Meaning {
     Unreadable,
 }
 
-/// A database's own number for an error.
+/// A database's own number for an error. Without its driver none comes.
 enum Code {
     Sqlite(u32),
+    #[cfg(feature = "postgres")]
     Postgres(String),
+    #[cfg(feature = "mysql")]
     MySql(u16),
 }
 
@@ -34,7 +36,9 @@ enum Code {
 pub fn meaning(error: &DbErr) -> Meaning {
     match (code(error), error) {
         (Some(Code::Sqlite(code)), _) => of_sqlite(code, &error.to_string()),
+        #[cfg(feature = "postgres")]
         (Some(Code::Postgres(code)), _) => of_postgres(&code),
+        #[cfg(feature = "mysql")]
         (Some(Code::MySql(code)), _) => of_mysql(code),
         (None, DbErr::Type(_) | DbErr::TryIntoErr { .. }) => Meaning::Unreadable,
         (None, DbErr::Query(RuntimeErr::SqlxError(inner)) | DbErr::Exec(RuntimeErr::SqlxError(inner))) => {
@@ -50,8 +54,10 @@ pub fn is_undone(error: &DbErr) -> bool {
     match code(error) {
         // Not begun; or without room, where a commit is taken back whose last page finds none.
         Some(Code::Sqlite(code)) => matches!(code & 0xff, sqlite::BUSY | sqlite::FULL),
+        #[cfg(feature = "postgres")]
         // A class of its own: *transaction rollback*, but for *statement completion unknown*. And what a deferred constraint refuses.
         Some(Code::Postgres(code)) => code != "40003" && (code.starts_with("40") || code.starts_with("23")),
+        #[cfg(feature = "mysql")]
         Some(Code::MySql(_)) => meaning(error) == Meaning::InTheWay,
         // Nothing was sent.
         None => matches!(error, DbErr::ConnectionAcquire(_)),
@@ -119,6 +125,7 @@ fn of_sqlite(code: u32, text: &str) -> Meaning {
 }
 
 /// SQLSTATEs (postgresql.org/docs/current/errcodes-appendix.html).
+#[cfg(feature = "postgres")]
 fn of_postgres(code: &str) -> Meaning {
     match (code, code.get(..2).unwrap_or_default()) {
         // Serialization failure, deadlock, lock not available.
@@ -136,6 +143,7 @@ fn of_postgres(code: &str) -> Meaning {
 }
 
 /// Error numbers, MariaDB's and MySQL's (mariadb.com/kb/en/mariadb-error-code-reference).
+#[cfg(feature = "mysql")]
 fn of_mysql(code: u16) -> Meaning {
     match code {
         // Record has changed since the snapshot (MariaDB), lock wait timeout, deadlock.
