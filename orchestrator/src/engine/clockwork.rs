@@ -7,7 +7,7 @@ use super::{
 };
 use crate::store::{Filter, InboxId, InboxItem, Shards, StoreError};
 use std::{sync::Arc, time::Duration};
-use tercet_core::{Operated, ShardId, Signalled, What};
+use tercet_core::{Operated, SagaId, ShardId, Signalled, What};
 
 /// Rows read in one go.
 const PAGE: u32 = 1_000;
@@ -107,13 +107,13 @@ async fn inbox_rows(shared: &Shared) -> Result<Vec<(InboxId, InboxItem)>, StoreE
 }
 
 fn hand_over(shared: &Arc<Shared>, id: InboxId, item: &InboxItem) {
-    shared.hand_over(id);
+    shared.hand_over(id, item.saga);
     match serde_json::from_slice::<Note>(&item.message) {
         Ok(Note::Start { ticket, new }) => {
             shared.env.spawn(Box::pin(elsewhere::start_for(shared.clone(), id, ticket, new)));
         }
         Ok(note) => {
-            let (what, reply) = coming(shared, note);
+            let (what, reply) = coming(shared, id, item.saga, note);
             shared.send(Message::Event(Incoming { saga: item.saga, what, inbox: Some(id), reply }));
         }
         Err(error) => {
@@ -123,10 +123,13 @@ fn hand_over(shared: &Arc<Shared>, id: InboxId, item: &InboxItem) {
 }
 
 /// What an inbox row says, and who waits for what comes of it.
-fn coming(shared: &Arc<Shared>, note: Note) -> (Coming, Option<Reply<Snapshot>>) {
+fn coming(shared: &Arc<Shared>, row: InboxId, saga: SagaId, note: Note) -> (Coming, Option<Reply<Snapshot>>) {
     let what = match note {
         Note::Answer { step, phase, answer } => return (Coming::Answer { step, phase, answer }, None),
-        Note::Asked { ticket, note } => return (coming(shared, *note).0, Some(elsewhere::answer_by(shared, ticket))),
+        Note::Asked { ticket, note } => {
+            let reply = elsewhere::answer_by(shared, ticket, saga, row);
+            return (coming(shared, row, saga, *note).0, Some(reply));
+        }
         Note::Begun | Note::Start { .. } => return (Coming::Begun, None),
         Note::Cancel { by, reason } => What::CancelRequested { by, reason },
         Note::Operate { step, action, by, reason } => What::Operated(Operated { step, action, by, reason }),

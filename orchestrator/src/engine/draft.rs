@@ -1,8 +1,9 @@
 //! A batch under construction: one transaction's worth of decisions.
 
 use super::{
+    EngineError,
     active::Active,
-    message::{Reply, StartedSaga},
+    message::{Reply, Snapshot, StartedSaga},
 };
 use crate::store::{AuditRow, Batch, Change, InboxId, InboxItem, JournalRow, Projection, Start, TimerChange};
 use std::{
@@ -16,6 +17,9 @@ use tercet_core::{Entry, SagaId};
 pub(super) struct Draft {
     pub(super) starts: Vec<Starting>,
     pub(super) changes: BTreeMap<SagaId, Arc<Change>>,
+    /// What other nodes asked of these sagas in vain. It is said when the batch is durable: what it rests on is so then, and nobody else
+    /// can say anything else.
+    refused: Vec<(SagaId, Reply<Snapshot>, EngineError)>,
 }
 
 /// A saga that the batch begins.
@@ -78,6 +82,22 @@ impl Draft {
         }
     }
 
+    /// No to what another node asked.
+    pub(super) fn refuse(&mut self, saga: SagaId, row: InboxId, reply: Reply<Snapshot>, error: EngineError) {
+        self.take(saga, Some(row));
+        self.refused.push((saga, reply, error));
+    }
+
+    /// It is written.
+    pub(super) fn say_no(&mut self) {
+        self.refused.drain(..).for_each(|(_, reply, error)| drop(reply.send(Err(error))));
+    }
+
+    /// Inbox rows that it deals with.
+    pub(super) fn taken(&self) -> impl Iterator<Item = InboxId> {
+        self.changes.values().flat_map(|change| change.taken.iter().copied())
+    }
+
     pub(super) fn audit(&mut self, row: AuditRow) {
         self.change(row.saga).audit.push(row);
     }
@@ -99,18 +119,23 @@ impl Draft {
         let changes = self.changes.extract_if(.., |saga, _| free(*saga)).collect();
         let (starts, kept) = std::mem::take(&mut self.starts).into_iter().partition(|starting| free(starting.owner()));
         self.starts = kept;
-        Self { starts, changes }
+        let (refused, kept) = std::mem::take(&mut self.refused).into_iter().partition(|(saga, ..)| free(*saga));
+        self.refused = kept;
+        Self { starts, changes, refused }
     }
 
-    /// Takes out what concerns a saga: its change, what it started, who waits for it.
-    pub(super) fn drop_saga(&mut self, saga: SagaId) {
-        self.changes.remove(&saga);
+    /// Takes out what concerns a saga: its change, what it started, who waits for it. The inbox rows that it would have dealt with.
+    pub(super) fn drop_saga(&mut self, saga: SagaId) -> Vec<InboxId> {
+        let change = self.changes.remove(&saga);
         self.starts.retain(|starting| starting.owner() != saga);
+        self.refused.retain(|(other, ..)| *other != saga);
+        change.map_or_else(Vec::new, |change| change.taken.clone())
     }
 
     /// Puts `later`, which was decided after this, behind it.
     pub(super) fn extend(&mut self, later: Self) {
         self.starts.extend(later.starts);
+        self.refused.extend(later.refused);
         for (saga, change) in later.changes {
             let (own, change) = (self.change(saga), Arc::unwrap_or_clone(change));
             own.entries.extend(change.entries);
@@ -136,6 +161,8 @@ impl Draft {
         }
         let belongs = |starting: &Starting| second.contains(&starting.owner());
         (other.starts, self.starts) = self.starts.into_iter().partition(belongs);
+        let belongs = |(saga, ..): &(SagaId, _, _)| second.contains(saga);
+        (other.refused, self.refused) = self.refused.into_iter().partition(belongs);
         Ok((self, other))
     }
 }

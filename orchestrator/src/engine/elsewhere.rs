@@ -2,8 +2,9 @@
 
 use super::{
     EngineError, Shared,
-    active::{has_reached, unfold},
-    message::{Coming, Incoming, Message, NewSaga, Note, Reply, Snapshot, StartedSaga, Until},
+    active::unfold,
+    message::{Coming, Incoming, Message, NewSaga, Note, Reply, Snapshot, StartedSaga},
+    watching,
     worker::Worker,
     writing::UNSURE,
 };
@@ -25,18 +26,26 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// An answer this old has nobody who waits for it.
 const STALE: Duration = Duration::from_secs(600);
 
-/// Between two looks at a saga that somebody waits for here and another node works on, at first and at most.
-const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// Inbox rows of one saga that are looked through for one.
+const ROWS_MAX: u32 = 1_000;
 
 /// What the node says that was asked: of a start, which saga it is, and whether it is new.
 type Answered = Result<Option<(SagaId, bool)>, EngineError>;
 
-/// What this node has asked others and waits for, by its ticket.
+/// What this node has asked others and waits for.
 #[derive(Debug, Default)]
-pub(super) struct Asked(Mutex<BTreeMap<i64, (Millis, oneshot::Sender<Answered>)>>);
+pub(super) struct Asked(Mutex<Asks>);
+
+#[derive(Debug, Default)]
+struct Asks {
+    /// By its ticket: until when, and who.
+    tickets: BTreeMap<i64, (Millis, oneshot::Sender<Answered>)>,
+    /// A task looks for answers: one, however often nothing is asked for a moment.
+    is_looking: bool,
+}
 
 impl Asked {
-    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<i64, (Millis, oneshot::Sender<Answered>)>) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut Asks) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -51,9 +60,7 @@ impl Worker {
                 Some(note) => self.shared.env.spawn(Box::pin(ask(self.shared.clone(), saga, note, reply))),
                 None => drop(reply.send(Err(EngineError::Unavailable(UNSURE.to_owned())))),
             },
-            Message::Watch(saga, until, reply) => {
-                self.shared.env.spawn(Box::pin(watch(self.shared.clone(), saga, until, reply)));
-            }
+            Message::Watch(saga, until, reply) => watching::watch(&self.shared, saga, until, reply),
             // Timers, answers to calls: the owner has them, or asks again.
             _ => {}
         }
@@ -95,18 +102,17 @@ async fn put(
     let ticket = shared.env.random() as i64;
     let (answered, answer) = oneshot::channel();
     let until = shared.env.now().plus(ANSWER_MAX);
-    let is_first = shared.asked.with(|asked| {
-        let is_first = asked.is_empty();
-        asked.insert(ticket, (until, answered));
-        is_first
+    let is_looking = shared.asked.with(|asked| {
+        asked.tickets.insert(ticket, (until, answered));
+        std::mem::replace(&mut asked.is_looking, true)
     });
-    if is_first {
+    if !is_looking {
         shared.env.spawn(Box::pin(answers(shared.clone())));
     }
     let message = note(ticket).to_bytes();
     let put = shared.store.deliver(vec![InboxItem { saga, at: shared.env.now(), message }]).await;
     if let Err(error) = put {
-        shared.asked.with(|asked| asked.remove(&ticket));
+        shared.asked.with(|asked| asked.tickets.remove(&ticket));
         return Err(error);
     }
     // Perhaps it is this node's by now.
@@ -121,8 +127,9 @@ async fn answers(shared: Arc<Shared>) {
         shared.env.sleep_until(shared.env.now().plus(ANSWERS_EVERY)).await;
         let now = shared.env.now();
         let tickets: Vec<i64> = shared.asked.with(|asked| {
-            asked.retain(|_, (until, reply)| *until > now && !reply.is_closed());
-            asked.keys().copied().collect()
+            asked.tickets.retain(|_, (until, reply)| *until > now && !reply.is_closed());
+            asked.is_looking = !asked.tickets.is_empty();
+            asked.tickets.keys().copied().collect()
         });
         if tickets.is_empty() {
             return;
@@ -132,7 +139,7 @@ async fn answers(shared: Arc<Shared>) {
             let answer = serde_json::from_slice(&answer).unwrap_or_else(|error| {
                 Err(EngineError::Bug(format!("another node's answer cannot be read: {error}")))
             });
-            if let Some((_, reply)) = shared.asked.with(|asked| asked.remove(&ticket)) {
+            if let Some((_, reply)) = shared.asked.with(|asked| asked.tickets.remove(&ticket)) {
                 drop(reply.send(answer));
             }
         }
@@ -206,18 +213,31 @@ pub(super) async fn start_for(shared: Arc<Shared>, row: InboxId, ticket: i64, ne
 }
 
 /// A reply that goes back to the node that asked, once this one knows what to say.
-pub(super) fn answer_by(shared: &Arc<Shared>, ticket: i64) -> Reply<Snapshot> {
+pub(super) fn answer_by(shared: &Arc<Shared>, ticket: i64, saga: SagaId, row: InboxId) -> Reply<Snapshot> {
     let (reply, answer) = oneshot::channel::<Result<Snapshot, EngineError>>();
     let shared = shared.clone();
     shared.clone().env.spawn(Box::pin(async move {
         // Without a word from the worker nobody knows: the other node says so by itself.
         let Ok(answer) = answer.await else { return };
         let Some(cluster) = shared.store.cluster() else { return };
-        if let Err(error) = say(&shared, cluster, ticket, &answer.map(|_| None)).await {
+        let answer = match answer {
+            // It was done where the row went with it. Where the row is there still, whoever reads it again does it, and answers.
+            Err(EngineError::Unavailable(why)) if why == UNSURE => match is_there(cluster, saga, row).await {
+                Ok(false) => Ok(None),
+                _ => return,
+            },
+            answer => answer.map(|_| None),
+        };
+        if let Err(error) = say(&shared, cluster, ticket, &answer).await {
             tracing::warn!(%error, "failed to answer another node");
         }
     }));
     reply
+}
+
+async fn is_there(cluster: &dyn Cluster, saga: SagaId, row: InboxId) -> Result<bool, StoreError> {
+    let rows = cluster.inbox_of(vec![saga], Vec::new(), ROWS_MAX).await?;
+    Ok(rows.len() == ROWS_MAX as usize || rows.iter().any(|(id, _)| *id == row))
 }
 
 async fn say(shared: &Shared, cluster: &dyn Cluster, ticket: i64, answer: &Answered) -> Result<(), StoreError> {
@@ -235,26 +255,4 @@ async fn read(shared: &Shared, saga: SagaId) -> Result<Option<Snapshot>, EngineE
     }
     let state = unfold(&journal).map_err(|why| EngineError::Quarantined { saga, why })?;
     Ok(Some(Snapshot { state: Arc::new(state) }))
-}
-
-/// Looks at the saga's journal until it has come so far, or nobody waits any more.
-async fn watch(shared: Arc<Shared>, saga: SagaId, until: Until, reply: Reply<Snapshot>) {
-    let (mut pause, longest) = LOOK;
-    while !reply.is_closed() && !shared.is_stopped() {
-        let answer = match read(&shared, saga).await {
-            Ok(Some(snapshot)) if has_reached(&snapshot.state, &until) => Ok(snapshot),
-            Ok(None) => Err(EngineError::UnknownSaga { saga }),
-            Err(error) if !matches!(error, EngineError::Unavailable(_)) => Err(error),
-            // It may have become this node's meanwhile (or been lent, and then it comes back here).
-            _ if pause == longest && shared.owns().have(saga) => {
-                return shared.send(Message::Watch(saga, until, reply));
-            }
-            _ => {
-                shared.env.sleep_until(shared.env.now().plus(pause)).await;
-                pause = (pause * 2).min(longest);
-                continue;
-            }
-        };
-        return drop(reply.send(answer));
-    }
 }

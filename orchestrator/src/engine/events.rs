@@ -41,7 +41,7 @@ impl Worker {
         }
         if let Some(why) = self.quarantined.get(&saga) {
             let error = EngineError::Quarantined { saga, why: why.clone() };
-            incoming.reply.map(|reply| reply.send(Err(error)));
+            self.refuse(Message::Event(incoming), error);
         } else if self.sagas.contains_key(&saga) {
             self.happened(incoming);
             self.reconcile(saga);
@@ -86,8 +86,13 @@ impl Worker {
                     let answer = Answer::refused(error.code(), error.to_string());
                     self.deliver(saga, vec![Delivery::Report { to, undoes: false, answer }]);
                 }
-                reply.map(|reply| reply.send(Err(error)));
-                return self.next.take(saga, inbox);
+                return match (inbox, reply) {
+                    (Some(row), Some(reply)) => self.next.refuse(saga, row, reply, error),
+                    (inbox, reply) => {
+                        reply.map(|reply| reply.send(Err(error)));
+                        self.next.take(saga, inbox);
+                    }
+                };
             }
         }
         self.next.take(saga, inbox);

@@ -1,9 +1,12 @@
 //! Gates: one before each participant. A call passes while its breaker is closed and not too many are out; else it waits in line,
-//! which costs it no attempt. So a participant that is slow or ill holds up the calls to itself and no others.
+//! which costs it no attempt. So a participant that is slow or ill holds up the calls to itself and no others. A saga whose call
+//! waits is in memory, so that starts wait, too, where a line is long.
 
 use super::{
+    EngineError,
     active::HandKey,
     breaker::{Breaker, Ended, Fuse},
+    message::{NewSaga, Reply, StartedSaga},
     shared::Limits,
     worker::{Agenda, Worker},
 };
@@ -11,7 +14,10 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Weak},
 };
-use tercet_core::{Millis, Phase, SagaId, command::Call};
+use tercet_core::{ContractName, DefinitionName, Millis, Phase, SagaId, command::Call};
+
+/// Sagas in memory from which on a start may have to wait. Those are some 20 MB, and keep a participant busy for seconds.
+const SAGAS_MANY: usize = 2_048;
 
 /// A participant as its gate sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +72,11 @@ impl Gate {
         self.lines.iter().map(VecDeque::len).sum()
     }
 
+    /// It works, and will have enough to do for a while without what is not begun yet.
+    fn is_crowded(&self, limits: &Limits) -> bool {
+        self.fuse.state == Breaker::Closed && self.lines[1].len() > limits.concurrent as usize
+    }
+
     fn is_open(&mut self, now: Millis, limits: &Limits) -> bool {
         self.fuse.look(now);
         match self.fuse.state {
@@ -99,15 +110,24 @@ impl Gate {
 
 /// Every participant's gate, by its name.
 #[derive(Default)]
-pub(super) struct Gates(BTreeMap<Arc<str>, Gate>);
+pub(super) struct Gates {
+    all: BTreeMap<Arc<str>, Gate>,
+    /// Starts that wait, in order, by their definitions: these have the participants in common, and so the reason to wait.
+    starts: BTreeMap<DefinitionName, VecDeque<(NewSaga, Reply<StartedSaga>)>>,
+}
+
+/// The name of the participant that a contract is asked of.
+fn participant_of(contract: &ContractName) -> &str {
+    contract.parts().map_or(contract.as_str(), |(participant, ..)| participant)
+}
 
 impl Gates {
     fn of(&mut self, participant: &str, now: Millis) -> Option<&mut Gate> {
-        if !self.0.contains_key(participant) {
+        if !self.all.contains_key(participant) {
             let gate = Gate::new(participant, now);
-            self.0.insert(gate.name.clone(), gate);
+            self.all.insert(gate.name.clone(), gate);
         }
-        self.0.get_mut(participant)
+        self.all.get_mut(participant)
     }
 
     pub(super) fn show(&self) -> Vec<ParticipantState> {
@@ -115,14 +135,14 @@ impl Gates {
             let (name, breaker) = (gate.name.to_string(), gate.fuse.state.clone());
             ParticipantState { name, breaker, out: gate.out(), waiting: gate.waiting() }
         };
-        self.0.values().map(shown).collect()
+        self.all.values().map(shown).collect()
     }
 }
 
 impl Worker {
     /// A call's turn to ask: at once, if its participant's gate lets it through.
     pub(super) fn line_up(&mut self, saga: SagaId, hand: u64, call: &Call) {
-        let participant = call.contract.parts().map_or(call.contract.as_str(), |(participant, ..)| participant);
+        let participant = participant_of(&call.contract);
         let decided = call.phase != Phase::Try;
         let now = self.now();
         let Some(gate) = self.gates.of(participant, now) else { return };
@@ -131,9 +151,57 @@ impl Worker {
         self.let_through(&name);
     }
 
+    /// A caller starts a saga: at once, unless so many are in memory, and it would ask a participant before which so many wait, that
+    /// it would be in memory for nothing. A participant that is left in peace is no reason: nobody knows for how long it will be.
+    pub(super) fn start(&mut self, new: NewSaga, reply: Reply<StartedSaga>) {
+        let is_next = !self.gates.starts.contains_key(&new.definition);
+        if is_next && !self.is_crowded(&new) {
+            return self.start_now(new, reply);
+        }
+        self.gates.starts.entry(new.definition.clone()).or_default().push_back((new, reply));
+    }
+
+    fn is_crowded(&self, new: &NewSaga) -> bool {
+        let begun: usize = self.drafts().map(|draft| draft.starts.len()).sum();
+        if self.sagas.len() + begun < SAGAS_MANY {
+            return false;
+        }
+        let Ok(graph) = self.shared.graph(&new.definition, new.version) else { return false };
+        let contracts = graph.nodes().iter().filter_map(|node| node.contract()?.parse::<ContractName>().ok());
+        let mut gates = contracts.filter_map(|contract| self.gates.all.get(participant_of(&contract)));
+        gates.any(|gate| gate.is_crowded(&self.shared.settings.limits))
+    }
+
+    /// Begins what has waited long enough, and what nobody waits for any more is not begun.
+    fn start_those_who_wait(&mut self) {
+        let definitions: Vec<_> = self.gates.starts.keys().cloned().collect();
+        for definition in definitions {
+            while let Some((new, reply)) = self.next_start(&definition) {
+                self.start_now(new, reply);
+            }
+        }
+        self.gates.starts.retain(|_, starts| !starts.is_empty());
+    }
+
+    fn next_start(&mut self, definition: &DefinitionName) -> Option<(NewSaga, Reply<StartedSaga>)> {
+        loop {
+            let (new, reply) = self.gates.starts.get(definition)?.front()?;
+            if !reply.is_closed() && self.stopping.is_empty() && self.is_crowded(new) {
+                return None;
+            }
+            let (new, reply) = self.gates.starts.get_mut(definition)?.pop_front()?;
+            if !self.stopping.is_empty() {
+                drop(reply.send(Err(EngineError::Stopped("it is being shut down".to_owned()))));
+            } else if !reply.is_closed() {
+                return Some((new, reply));
+            }
+        }
+    }
+
     /// Lets through whoever may pass by now.
     pub(super) fn open_gates(&mut self) {
-        let waiting = self.gates.0.values().filter(|gate| gate.waiting() > 0);
+        self.start_those_who_wait();
+        let waiting = self.gates.all.values().filter(|gate| gate.waiting() > 0);
         for name in waiting.map(|gate| gate.name.clone()).collect::<Vec<_>>() {
             self.let_through(&name);
         }
@@ -141,7 +209,7 @@ impl Worker {
 
     fn let_through(&mut self, participant: &str) {
         let (now, limits) = (self.now(), self.shared.settings.limits);
-        while let Some(gate) = self.gates.0.get_mut(participant) {
+        while let Some(gate) = self.gates.all.get_mut(participant) {
             let sagas = &self.sagas;
             let waits = |waiter: Waiter| {
                 let hands = sagas.get(&waiter.saga).map(|active| &active.hands);
@@ -157,7 +225,7 @@ impl Worker {
         let hand = self.sagas.get_mut(&saga).and_then(|active| active.hands.get_mut(key));
         let Some(pass) = hand.and_then(|hand| hand.pass.take()) else { return };
         let (now, limits) = (self.now(), self.shared.settings.limits);
-        let Some(gate) = self.gates.0.get_mut(&pass.participant) else { return };
+        let Some(gate) = self.gates.all.get_mut(&pass.participant) else { return };
         let before = gate.fuse.state.clone();
         let opened = gate.fuse.ended(how, pass.probe.is_some(), now, &limits);
         match (&before, &gate.fuse.state) {

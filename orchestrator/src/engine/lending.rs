@@ -1,7 +1,7 @@
 //! Sagas that the owner of their shard cannot run, since it lacks their definition: lent to a node that has it, until they end or that
 //! node goes. So nodes with different definitions, or of different releases, work on one database.
 
-use super::{EngineError, loading::refuse, message::Message, worker::Worker};
+use super::{EngineError, message::Message, worker::Worker};
 use crate::store::{NodeId, View};
 use std::collections::{BTreeMap, BTreeSet};
 use tercet_core::{DefinitionName, SagaId};
@@ -60,6 +60,7 @@ impl Worker {
             for (saga, which) in std::mem::take(&mut self.lacking) {
                 if self.neighbours.able.contains_key(&which) {
                     self.quarantined.remove(&saga);
+                    self.release(|other| other == saga);
                     self.want(saga, None);
                 } else {
                     self.lacking.insert(saga, which);
@@ -91,7 +92,7 @@ impl Worker {
             self.quarantine(saga, why);
             self.lacking.insert(saga, which);
             let refused = || EngineError::Quarantined { saga, why: why.to_owned() };
-            return messages.into_iter().for_each(|message| refuse(message, refused()));
+            return messages.into_iter().for_each(|message| self.refuse(message, refused()));
         };
         let spread = saga.as_bytes().iter().fold(0, |sum: usize, byte| sum + usize::from(*byte));
         let to = able[spread % able.len()];

@@ -18,6 +18,15 @@ use tercet_core::{SagaId, Status, entry::Target};
 /// Sagas read in one go.
 const AT_ONCE: usize = 256;
 
+/// A saga that is being read.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// The read's number, once it was sent for. What another one brings was read before the saga was lost, and is nothing.
+    number: Option<u64>,
+    /// What is handled when it is there.
+    pub(super) waiting: Vec<Message>,
+}
+
 impl Worker {
     /// Has a saga read, and the message handled when it is there.
     pub(super) fn want(&mut self, saga: SagaId, message: Option<Message>) {
@@ -27,28 +36,33 @@ impl Worker {
         if self.sagas.contains_key(&saga) || self.quarantined.contains_key(&saga) {
             return message.into_iter().for_each(|message| self.handle(message));
         }
-        let waiting = self.loading.entry(saga).or_insert_with(|| {
+        let reading = self.loading.entry(saga).or_insert_with(|| {
             self.to_load.push(saga);
-            Vec::new()
+            Reading::default()
         });
-        waiting.extend(message);
+        reading.waiting.extend(message);
     }
 
     /// Sends for what is wanted.
     pub(super) fn load(&mut self) {
         while !self.to_load.is_empty() {
             let some = self.to_load.split_off(self.to_load.len().saturating_sub(AT_ONCE));
-            let shared = self.shared.clone();
+            let (number, shared) = (self.number(), self.shared.clone());
+            for saga in &some {
+                self.loading.entry(*saga).or_default().number = Some(number);
+            }
             self.shared.env.spawn(Box::pin(async move {
                 let loaded = read(&shared, some).await;
-                shared.send(Message::Loaded(loaded));
+                shared.send(Message::Loaded(number, loaded));
             }));
         }
     }
 
-    pub(super) fn loaded(&mut self, saga: SagaId, read: Result<Loaded, String>) {
-        // What was read before the saga was another's meanwhile is not what it is now.
-        let Some(messages) = self.loading.remove(&saga) else { return };
+    pub(super) fn loaded(&mut self, number: u64, saga: SagaId, read: Result<Loaded, String>) {
+        if self.loading.get(&saga).is_none_or(|reading| reading.number != Some(number)) {
+            return;
+        }
+        let Some(Reading { waiting: messages, .. }) = self.loading.remove(&saga) else { return };
         if self.sagas.contains_key(&saga) {
             return messages.into_iter().for_each(|message| self.handle(message));
         }
@@ -63,10 +77,10 @@ impl Worker {
             }
             Ok(false) => {
                 for message in messages {
-                    if let Message::Event(Incoming { inbox, .. }) = &message {
+                    if let Message::Event(Incoming { inbox, reply: None, .. }) = &message {
                         self.next.take(saga, *inbox);
                     }
-                    refuse(message, EngineError::UnknownSaga { saga });
+                    self.refuse(message, EngineError::UnknownSaga { saga });
                 }
             }
             Err(Unread::Lacks { which, why, is_end: false }) => self.lend(saga, which, &why, messages),
@@ -75,14 +89,14 @@ impl Worker {
                 for message in messages {
                     match message {
                         Message::Watch(..) => self.elsewhere(saga, message),
-                        _ => refuse(message, EngineError::Quarantined { saga, why: why.clone() }),
+                        _ => self.refuse(message, EngineError::Quarantined { saga, why: why.clone() }),
                     }
                 }
             }
             Err(Unread::Broken(why)) => {
                 self.quarantine(saga, &why);
                 for message in messages {
-                    refuse(message, EngineError::Quarantined { saga, why: why.clone() });
+                    self.refuse(message, EngineError::Quarantined { saga, why: why.clone() });
                 }
             }
         }
@@ -182,6 +196,22 @@ impl Worker {
             self.next.change(saga).projection = Some((saga, shown));
         }
     }
+
+    /// Says no. What another node asked is dealt with by that; any other row stays in its inbox for as long as its saga is set apart.
+    pub(super) fn refuse(&mut self, message: Message, error: EngineError) {
+        match message {
+            Message::Event(Incoming { saga, inbox: Some(row), reply: Some(reply), .. }) => {
+                self.next.refuse(saga, row, reply, error);
+            }
+            Message::Event(Incoming { reply: Some(reply), .. }) | Message::Watch(_, _, reply) => {
+                drop(reply.send(Err(error)));
+            }
+            Message::Event(Incoming { saga, what: Coming::Due(name), .. }) => {
+                tracing::warn!(saga.id = %saga, timer = %name.0, %error, "a timer is due for a saga that cannot be read");
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Why a saga that is there cannot be worked on.
@@ -227,16 +257,4 @@ async fn read_all(shared: &Shared, sagas: &[SagaId]) -> Result<Vec<Loaded>, Stor
         }
     }
     Ok(loaded)
-}
-
-pub(super) fn refuse(message: Message, error: EngineError) {
-    match message {
-        Message::Event(Incoming { reply: Some(reply), .. }) | Message::Watch(_, _, reply) => {
-            drop(reply.send(Err(error)));
-        }
-        Message::Event(Incoming { saga, what: Coming::Due(name), .. }) => {
-            tracing::warn!(saga.id = %saga, timer = %name.0, %error, "a timer is due for a saga that cannot be read");
-        }
-        _ => {}
-    }
 }

@@ -29,8 +29,8 @@ pub(super) enum Message {
     Timers(Vec<TimerRow>),
     /// Sagas to take up again.
     Recover(Vec<SagaId>),
-    /// Journals that were read.
-    Loaded(Vec<(SagaId, Result<Loaded, String>)>),
+    /// Journals that were read, by the number of the read.
+    Loaded(u64, Vec<(SagaId, Result<Loaded, String>)>),
     /// The batch of that number was written, or not.
     Written(u64, Result<Vec<Started>, StoreError>),
     /// The incarnation was raised to this one, or not.

@@ -21,6 +21,7 @@ mod spread;
 mod starts;
 mod tell;
 mod waking;
+mod watching;
 mod worker;
 mod writing;
 

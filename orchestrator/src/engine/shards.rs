@@ -9,7 +9,7 @@ use super::{
     worker::{Agenda, Worker},
     writing::UNSURE,
 };
-use crate::store::{Incarnation, NodeId, Shards};
+use crate::store::{InboxId, Incarnation, NodeId, Shards};
 use std::collections::BTreeSet;
 use tercet_core::{SagaId, canary::broken};
 use tokio::sync::oneshot;
@@ -69,6 +69,12 @@ impl Worker {
         self.drop_all(|saga| shards.have(saga) && !guests.contains(&saga));
     }
 
+    /// Inbox rows of these sagas that nothing under way deals with are read again by whoever works on them then.
+    pub(super) fn release(&self, are: impl Fn(SagaId) -> bool) {
+        let dealt_with: BTreeSet<InboxId> = self.drafts().flat_map(Draft::taken).collect();
+        self.shared.release_inbox(|row, saga| are(saga) && !dealt_with.contains(&row));
+    }
+
     /// Everything in memory about these sagas. Who waits for one of them goes on waiting.
     fn drop_all(&mut self, are: impl Fn(SagaId) -> bool) {
         let gone: Vec<(SagaId, Active)> = self.sagas.extract_if(.., |saga, _| are(*saga)).collect();
@@ -81,11 +87,11 @@ impl Worker {
         }
         self.quarantined.retain(|saga, _| !are(*saga));
         self.lacking.retain(|saga, _| !are(*saga));
-        self.shared.release_inbox();
+        self.release(&are);
         let loading: Vec<_> = self.loading.extract_if(.., |saga, _| are(*saga)).collect();
         self.to_load.retain(|saga| !are(*saga));
-        for (saga, messages) in loading {
-            messages.into_iter().for_each(|message| self.elsewhere(saga, message));
+        for (saga, reading) in loading {
+            reading.waiting.into_iter().for_each(|message| self.elsewhere(saga, message));
         }
         let watchers: Vec<_> = self.watchers.extract_if(.., |saga, _| are(*saga)).collect();
         for (saga, waiting) in watchers {

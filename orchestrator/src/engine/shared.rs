@@ -6,6 +6,7 @@ use super::{
     lending::Loans,
     message::{Heard, Message},
     meters::Meters,
+    watching::Watching,
 };
 use crate::{
     env::{DatabaseTime, Env},
@@ -14,7 +15,7 @@ use crate::{
     transport::Transport,
 };
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -137,7 +138,7 @@ pub(super) struct Shared {
     worker: mpsc::UnboundedSender<Message>,
     health: Mutex<Reach>,
     /// Inbox rows that the worker has, until they are deleted.
-    inbox_in_hand: Mutex<BTreeSet<InboxId>>,
+    inbox_in_hand: Mutex<BTreeMap<InboxId, SagaId>>,
     pub(super) inbox: Notify,
     /// The shards that this node works on: as the loop that sees to that has told the worker.
     pub(super) owned: watch::Sender<Shards>,
@@ -157,6 +158,7 @@ pub(super) struct Shared {
     pub(super) going: Notify,
     pub(super) gone: watch::Sender<bool>,
     pub(super) asked: Asked,
+    pub(super) watching: Watching,
 }
 
 impl Shared {
@@ -190,6 +192,7 @@ impl Shared {
             going: Notify::new(),
             gone: watch::Sender::new(false),
             asked: Asked::default(),
+            watching: Watching::default(),
         }
     }
 
@@ -348,15 +351,15 @@ impl Shared {
     }
 
     pub(super) fn inbox_in_hand(&self) -> Vec<InboxId> {
-        locked(&self.inbox_in_hand).iter().copied().collect()
+        locked(&self.inbox_in_hand).keys().copied().collect()
     }
 
-    /// These rows are the worker's now.
-    pub(super) fn hand_over(&self, id: InboxId) {
-        locked(&self.inbox_in_hand).insert(id);
+    /// This row is the worker's now.
+    pub(super) fn hand_over(&self, id: InboxId, saga: SagaId) {
+        locked(&self.inbox_in_hand).insert(id, saga);
     }
 
-    /// These rows are deleted.
+    /// These rows are out of the worker's hands: deleted, or to be read again.
     pub(super) fn taken(&self, ids: &[InboxId]) {
         if !ids.is_empty() {
             let mut in_hand = locked(&self.inbox_in_hand);
@@ -366,9 +369,9 @@ impl Shared {
         }
     }
 
-    /// What the worker had may be lost with a batch: all of it is looked at again, and what was dealt with agrees.
-    pub(super) fn release_inbox(&self) {
-        locked(&self.inbox_in_hand).clear();
+    /// The worker has not dealt with these rows, and will not: they are read again by whoever works on their sagas.
+    pub(super) fn release_inbox(&self, are: impl Fn(InboxId, SagaId) -> bool) {
+        locked(&self.inbox_in_hand).retain(|id, saga| !are(*id, *saga));
     }
 }
 

@@ -28,7 +28,7 @@ struct New {
 }
 
 impl Worker {
-    pub(super) fn start(&mut self, new: NewSaga, reply: Reply<StartedSaga>) {
+    pub(super) fn start_now(&mut self, new: NewSaga, reply: Reply<StartedSaga>) {
         if self.owned.is_empty() {
             return drop(
                 reply.send(Err(EngineError::Unavailable("this node owns no shard now: try again".to_owned()))),

@@ -7,6 +7,7 @@ use super::{
     draft::Draft,
     gates::Gates,
     lending::{Neighbours, Which},
+    loading::Reading,
     message::{Look, Message, Reply, Snapshot, Until},
 };
 use crate::{
@@ -53,8 +54,8 @@ pub(super) struct Worker {
     pub(super) leaving: Vec<(Shards, oneshot::Sender<()>)>,
     pub(super) inbound: mpsc::UnboundedReceiver<Message>,
     pub(super) sagas: BTreeMap<SagaId, Active>,
-    /// Messages for sagas that are being read.
-    pub(super) loading: BTreeMap<SagaId, Vec<Message>>,
+    /// Sagas that are being read.
+    pub(super) loading: BTreeMap<SagaId, Reading>,
     pub(super) to_load: Vec<SagaId>,
     /// Calls that leave when the round ends.
     pub(super) calls: Vec<Task>,
@@ -163,7 +164,9 @@ impl Worker {
                 rows.into_iter().for_each(|row| self.schedule(&row));
             }
             Message::Recover(sagas) => sagas.into_iter().for_each(|saga| self.want(saga, None)),
-            Message::Loaded(loaded) => loaded.into_iter().for_each(|(saga, read)| self.loaded(saga, read)),
+            Message::Loaded(number, loaded) => {
+                loaded.into_iter().for_each(|(saga, read)| self.loaded(number, saga, read));
+            }
             Message::Written(batch, result) => self.written(batch, result),
             Message::Raised(to, result) => self.raised(to, result),
             Message::Gained(shards) => self.gained(shards),

@@ -6,7 +6,7 @@ use super::{
     message::{Message, Until},
     worker::{Agenda, Worker},
 };
-use crate::store::{Incarnation, Started, StoreError};
+use crate::store::{InboxId, Incarnation, Started, StoreError};
 use std::{collections::BTreeSet, time::Duration};
 use tercet_core::{Retry, SagaId};
 
@@ -76,8 +76,9 @@ impl Worker {
         }
     }
 
-    fn durable(&mut self, draft: Draft, started: Vec<Started>) {
+    fn durable(&mut self, mut draft: Draft, started: Vec<Started>) {
         let mut told = false;
+        draft.say_no();
         let mut touched: Vec<SagaId> = Vec::with_capacity(draft.changes.len());
         for (saga, change) in draft.changes {
             told |= !change.put.is_empty();
@@ -110,7 +111,7 @@ impl Worker {
             StoreError::Fenced => self.fenced(),
             StoreError::Conflict { saga } => {
                 let saga = *saga;
-                draft.drop_saga(saga);
+                self.shared.taken(&draft.drop_saga(saga));
                 self.forget(saga);
                 self.first.push_front(draft);
                 self.want(saga, None);
@@ -203,7 +204,8 @@ impl Worker {
         self.shared.can_write();
         let Some(unsure) = self.unsure.take() else { return };
         let mut again = Draft::default();
-        for saga in unsure.changes.into_keys() {
+        for (saga, change) in unsure.changes {
+            self.shared.taken(&change.taken);
             self.forget(saga);
             self.want(saga, None);
         }
@@ -230,11 +232,9 @@ impl Worker {
 
     /// Drops from memory what was decided about a saga and is not durable. Its journal says what is so.
     fn forget(&mut self, saga: SagaId) {
-        self.next.drop_saga(saga);
-        for draft in &mut self.first {
-            draft.drop_saga(saga);
-        }
-        self.shared.release_inbox();
+        let drafts = self.first.iter_mut().chain([&mut self.next]);
+        let lost: Vec<InboxId> = drafts.flat_map(|draft| draft.drop_saga(saga)).collect();
+        self.shared.taken(&lost);
         let Some(active) = self.sagas.remove(&saga) else { return };
         for hand in active.hands.values() {
             self.agenda.remove(&hand.next);

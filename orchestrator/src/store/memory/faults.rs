@@ -25,6 +25,15 @@ pub enum Fault {
     Stall,
 }
 
+/// What is read of sagas, as far as it can be held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Read {
+    /// Their journals.
+    Journals,
+    /// A saga's row.
+    Row,
+}
+
 /// The handle that makes a [`MemoryStore`] fail; clones steer the same store.
 #[derive(Clone, Debug)]
 pub struct Faults {
@@ -39,6 +48,7 @@ pub(super) struct Plan {
     stall: Stall,
     late: Vec<(Incarnation, Batch)>,
     stalled: u64,
+    held: Vec<Read>,
 }
 
 /// What becomes of one commit.
@@ -74,6 +84,13 @@ impl Plan {
         }
     }
 
+    /// What a read waits for that has been made and is not handed over yet.
+    pub(super) fn held(&mut self, read: Read) -> Option<Stall> {
+        let at = self.held.iter().position(|held| *held == read)?;
+        self.held.remove(at);
+        Some(self.stall.clone())
+    }
+
     pub(super) fn keep_late(&mut self, as_node: Incarnation, batch: Batch) {
         self.late.push((as_node, batch));
     }
@@ -94,7 +111,13 @@ impl Faults {
         self.store.state().plan.down = down;
     }
 
-    /// Lets all stalled commits go on.
+    /// The next read of this kind is made in its time, and its answer kept until [`Faults::release`]: by then it may be stale. One more for
+    /// each call.
+    pub fn hold_next(&self, read: Read) {
+        self.store.state().plan.held.push(read);
+    }
+
+    /// Lets all stalled commits go on, and hands over what was read.
     pub fn release(&self) {
         let stall = std::mem::take(&mut self.store.state().plan.stall);
         stall.open();

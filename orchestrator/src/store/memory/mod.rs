@@ -1,6 +1,6 @@
 //! The store in memory: deterministic, on no runtime, for simulation and tests.
 //!
-//! Its futures are ready at once, but for a commit that was told to stall. It lives as long as one clone of it: an engine that
+//! Its futures are ready at once, but for a commit that was told to stall, or a read that is held up. It lives as long as one clone of it: an engine that
 //! dies leaves it as it stood. Where SQLite finds a gap in a journal when it is read, this one refuses to write it.
 
 mod apply;
@@ -10,7 +10,7 @@ mod faults;
 mod tests;
 
 pub use cluster::Clock;
-pub use faults::{Fault, Faults};
+pub use faults::{Fault, Faults, Read};
 
 use super::{
     AuditRow, Batch, Cluster, Count, DefinitionRow, Filter, InboxId, InboxItem, Incarnation, JournalRow, NodeInfo,
@@ -83,7 +83,7 @@ pub struct Signature {
 
 type Key = (Namespace, DefinitionName, SagaKey);
 
-/// How much was written.
+/// How much was written, and how often journals were asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Transactions of [`Store::commit`], those that failed left out.
@@ -94,6 +94,8 @@ pub struct Counters {
     pub projections: u64,
     /// Timers set or cleared, in batches or outside.
     pub timers: u64,
+    /// Calls of [`Store::journals`].
+    pub journals: u64,
 }
 
 impl MemoryStore {
@@ -114,7 +116,7 @@ impl MemoryStore {
         look(&self.state().contents)
     }
 
-    /// How much was written so far.
+    /// How much was written and asked for so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.state().contents.counters
@@ -132,6 +134,21 @@ impl MemoryStore {
             let mut state = self.state();
             state.plan.up()?;
             work(&mut state.contents)
+        })
+    }
+
+    /// The same, handed over later if it is to be held up.
+    fn ask_of<'a, T: Send + 'a>(
+        &'a self, read: Read, work: impl FnOnce(&mut Contents) -> Result<T, StoreError> + Send + 'a,
+    ) -> Stored<'a, T> {
+        let asked = self.ask(work);
+        Box::pin(async move {
+            let answer = asked.await;
+            let held = self.state().plan.held(read);
+            if let Some(held) = held {
+                held.await;
+            }
+            answer
         })
     }
 
@@ -178,11 +195,14 @@ impl Store for MemoryStore {
     }
 
     fn journals(&self, sagas: Vec<SagaId>) -> Stored<'_, Vec<Vec<JournalRow>>> {
-        self.ask(move |all| Ok(sagas.iter().map(|saga| all.journals.get(saga).cloned().unwrap_or_default()).collect()))
+        self.ask_of(Read::Journals, move |all| {
+            all.counters.journals += 1;
+            Ok(sagas.iter().map(|saga| all.journals.get(saga).cloned().unwrap_or_default()).collect())
+        })
     }
 
     fn saga(&self, id: SagaId) -> Stored<'_, Option<SagaRow>> {
-        self.ask(move |all| Ok(all.sagas.get(&id).cloned()))
+        self.ask_of(Read::Row, move |all| Ok(all.sagas.get(&id).cloned()))
     }
 
     fn find(&self, namespace: Namespace, definition: DefinitionName, key: SagaKey) -> Stored<'_, Option<SagaRow>> {

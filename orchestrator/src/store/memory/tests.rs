@@ -137,7 +137,7 @@ fn what_was_written_outlives_the_engine_and_is_counted() {
     now(engines.commit(node, batch(1))).unwrap();
     assert!(now(engines.commit(node, batch(1))).is_err());
     drop(engines);
-    assert_eq!(store.counters(), Counters { commits: 1, rows: 1, projections: 0, timers: 0 });
+    assert_eq!(store.counters(), Counters { commits: 1, rows: 1, projections: 0, timers: 0, journals: 0 });
     assert_eq!(store.inspect(|all| all.written.clone()), [(SagaId::from_bytes([1; 16]), 1)]);
 }
 
@@ -146,7 +146,7 @@ fn the_limit_is_measured_through_commits_of_the_asked_size() {
     let store = MemoryStore::new();
     let limit = now(Box::pin(limit::measure(&store, 256, 250, 21))).unwrap();
     assert!(limit.rows_per_s > 0.0 && limit.commit_ms_p50 > 0.0, "{limit:?}");
-    assert_eq!(store.counters(), Counters { commits: 21, rows: 21 * 256, projections: 0, timers: 0 });
+    assert_eq!(store.counters(), Counters { commits: 21, rows: 21 * 256, projections: 0, timers: 0, journals: 0 });
     store.inspect(|all| {
         assert_eq!(all.journals.len(), 3 * 256);
         assert!(all.journals.values().flatten().all(|row| row.entry.len() == 250));

@@ -1,0 +1,145 @@
+//! What is on its way between nodes while a shard, a loan or a node itself goes: asks, reads, answers, waits.
+
+use super::support::{World, ended, now, pass, signal, start};
+use std::time::Duration;
+use tercet::{
+    Engine, EngineError, Snapshot, Until,
+    store::{Store, memory},
+};
+use tercet_core::{Life, SagaId};
+use tokio::task::JoinHandle;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Two nodes, once they share.
+async fn two_of(world: &World, other: &World) -> (Engine, Engine) {
+    let nodes = (world.run().await, other.run().await);
+    pass(3 * SECOND).await;
+    nodes
+}
+
+fn cancels(engine: &Engine, saga: SagaId) -> JoinHandle<Result<Snapshot, EngineError>> {
+    let engine = engine.clone();
+    tokio::spawn(async move { engine.cancel(saga, "me".to_owned(), "no more".to_owned()).await })
+}
+
+/// One of the node's own in its last shards: what it gives away are its first.
+async fn one_that_stays(engine: &Engine) -> SagaId {
+    let mut sagas = Vec::new();
+    for key in 0..20 {
+        sagas.push(start(engine, "wait", key).await);
+    }
+    pass(SECOND).await;
+    sagas.into_iter().max_by_key(|saga| saga.shard().get()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ask_is_answered_with_what_was_done_though_other_shards_go_meanwhile() {
+    let world = World::shared();
+    let (one, two) = two_of(&world, &world).await;
+    let saga = one_that_stays(&one).await;
+    world.store.faults().before_next_commit(memory::Fault::Stall);
+    let asked = cancels(&two, saga);
+    pass(SECOND).await;
+    assert_eq!(world.store.faults().stalled(), 1);
+    let three = world.run().await;
+    pass(2 * SECOND).await;
+    assert!(world.view().await.owned_by(three.node()).len() > 300);
+    world.store.faults().release();
+    assert_eq!(asked.await.unwrap().unwrap().state.life, Life::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ask_whose_batch_was_not_answered_is_answered_with_what_was_done() {
+    for fault in [memory::Fault::AmbiguousLost, memory::Fault::AmbiguousWritten] {
+        let world = World::shared();
+        let (one, two) = two_of(&world, &world).await;
+        let saga = one_that_stays(&one).await;
+        world.store.faults().before_next_commit(fault);
+        let answer = cancels(&two, saga).await.unwrap();
+        assert_eq!(answer.unwrap().state.life, Life::Cancelled, "{fault:?}");
+        assert_eq!(world.store.audit(saga).await.unwrap().len(), 1, "{fault:?}");
+    }
+}
+
+/// A node says no to an ask for the sake of what it has not written yet, and dies: nothing of that was so.
+#[tokio::test(start_paused = true)]
+async fn a_no_is_said_when_what_it_rests_on_is_written() {
+    let world = World::shared();
+    let dead = world.mortal();
+    let (one, two) = two_of(&dead, &world).await;
+    let saga = one_that_stays(&one).await;
+    world.store.faults().before_next_commit(memory::Fault::Stall);
+    let _never_heard = cancels(&one, saga);
+    pass(SECOND).await;
+    let asked = cancels(&two, saga);
+    pass(SECOND).await;
+    dead.die();
+    assert_eq!(asked.await.unwrap().unwrap().state.life, Life::Cancelled);
+}
+
+/// A journal that was read before another node wrote it is not what it says.
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_a_shard_went_and_came_back_is_not_believed() {
+    let world = World::shared();
+    let one = world.run().await;
+    let mut sagas = Vec::new();
+    for key in 0..20 {
+        sagas.push(start(&one, "wait", key).await);
+    }
+    pass(SECOND).await;
+    let saga = sagas.into_iter().min_by_key(|saga| saga.shard().get()).unwrap();
+    let looks = |engine: &Engine| {
+        let engine = engine.clone();
+        tokio::spawn(async move { now(&engine, saga).await })
+    };
+    world.store.faults().hold_next(memory::Read::Journals);
+    let before = looks(&one);
+    pass(SECOND / 10).await;
+    let two = world.run().await;
+    pass(2 * SECOND).await;
+    assert!(world.view().await.owned_by(two.node()).have(saga));
+    signal(&two, saga).await;
+    two.shut_down().await;
+    pass(SECOND).await;
+    world.store.faults().hold_next(memory::Read::Journals);
+    let after = looks(&one);
+    pass(SECOND / 10).await;
+    world.store.faults().release();
+    assert_eq!(after.await.unwrap().state.signals.len(), 1);
+    assert_eq!(before.await.unwrap().state.signals.len(), 0, "it was answered when the shard went");
+}
+
+/// All who wait at a node for sagas of another's are one question to the database, at each look.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_other_nodes_sagas_waits_together() {
+    let world = World::shared();
+    let (one, two) = two_of(&world, &world).await;
+    let mut waiting = Vec::new();
+    let mut sagas = Vec::new();
+    for key in 0..300 {
+        let saga = start(&one, "wait", key).await;
+        sagas.push(saga);
+        for _ in 0..2 {
+            let two = two.clone();
+            waiting.push(tokio::spawn(async move { ended(&two, saga).await }));
+        }
+    }
+    pass(5 * SECOND).await;
+    let before = world.store.counters().journals;
+    pass(10 * SECOND).await;
+    let looks = world.store.counters().journals - before;
+    assert!((10..=40).contains(&looks), "{looks} reads in 10 s");
+    let gone = tokio::time::timeout(SECOND, two.wait(sagas[0], Until::End)).await;
+    assert!(gone.is_err());
+    for saga in sagas {
+        cancels(&one, saga).await.unwrap().unwrap();
+    }
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap(), "cancelled");
+    }
+    pass(2 * SECOND).await;
+    let before = world.store.counters().journals;
+    pass(10 * SECOND).await;
+    assert_eq!(world.store.counters().journals, before, "nobody waits any more");
+}
