@@ -201,7 +201,7 @@ async fn every_example_of_what_is_stored_is_taken_or_laid_aside_as_written_down(
     }
     let written = examples(&document, "deadLetter");
     // One waits for its saga: all the others are done.
-    while streams.messages(Stream::In).await.unwrap() != 1 {
+    while streams.standing(Stream::In).await.unwrap().messages != 1 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let started = engine.find("refund_money".parse().unwrap(), "r-9".parse().unwrap()).await.unwrap();

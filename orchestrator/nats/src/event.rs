@@ -68,7 +68,7 @@ impl Event {
         set(CE_DATA_CONTENT_TYPE, "application/json");
         let kind: Vec<_> = self.kind.split('.').map(token).collect();
         let subject = format!("tercet.{namespace}.out.events.{}.{}", token(&self.source), kind.join("."));
-        Outgoing { subject, id, headers, body: self.data.as_str().as_bytes().to_vec() }
+        Outgoing { subject, id: Some(id), headers, body: self.data.as_str().as_bytes().to_vec() }
     }
 
     /// The event as it came.

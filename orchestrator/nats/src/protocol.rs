@@ -69,7 +69,7 @@ impl Door {
 pub fn store(namespace: &Namespace, door: Door, body: Vec<u8>) -> Outgoing {
     let subject = door.stored(namespace);
     let of = Sha256::new().chain_update(subject.as_bytes()).chain_update(b"\n").chain_update(&body);
-    Outgoing { subject, id: hex(&of.finalize()), headers: HeaderMap::new(), body }
+    Outgoing { subject, id: Some(hex(&of.finalize())), headers: HeaderMap::new(), body }
 }
 
 /// Every instance of a participant listens in this queue group, in whatever language it is written: so one of them gets a call.
@@ -111,6 +111,12 @@ pub const CODE: &str = "Tercet-Code";
 pub const REASON: &str = "Tercet-Reason";
 /// When a dead letter had first been stored, in milliseconds since 1970, UTC, by the server's clock.
 pub const CAME: &str = "Tercet-Came";
+
+/// The messages of the same stream that a dead letter's body is in, one after the other: their numbers, with commas between them. Only
+/// of one that is larger, with its reason, than the server takes.
+pub const PARTS: &str = "Tercet-Parts";
+/// On a message that is a part of a dead letter's body: what the letter is known by.
+pub const PART: &str = "Tercet-Part";
 
 /// Clients trim headers, and not all of them take every character.
 const NOT_VISIBLE: AsciiSet = CONTROLS.add(b' ').add(b'%');

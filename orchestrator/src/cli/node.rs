@@ -5,7 +5,7 @@ use crate::{
     Engine, Env, Health, Machine, Parts, Registry, Settings,
     api::{Listening, Routes, record_metrics},
     config::{Config, Setting, Sources},
-    ingress::Ingress,
+    ingress::{Ingress, Waits},
     published::EventSource,
     store::{ServerStore, SqliteOptions, SqliteStore, Store, StoreError},
     transport::{InProcess, Mixed, Nats, Transport},
@@ -190,7 +190,8 @@ impl Context {
         let stop = CancellationToken::new();
         let mut beside = JoinSet::new();
         if let Some(nats) = &self.config.nats {
-            beside.spawn(Ingress::new(engine.clone()).serve(nats.clone(), stop.clone()));
+            let waits = Waits { for_saga: self.config.wait, ..Waits::default() };
+            beside.spawn(Ingress::new(engine.clone()).waits(waits).serve(nats.clone(), stop.clone()));
         }
         for work in hosted.beside {
             beside.spawn(work(engine.clone(), stop.clone()));

@@ -47,7 +47,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 type Key = (&'static str, Option<&'static str>, &'static str);
 
 /// Every key of a node; a program may have more of its own.
-const KEYS: [Key; 28] = [
+const KEYS: [Key; 29] = [
     ("cluster.lease", Some("10s"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
     ("data", Some("tercet.db"), "a path: of an SQLite file, or of a folder to keep `tercet.db` in"),
     (
@@ -58,6 +58,7 @@ const KEYS: [Key; 28] = [
     ),
     ("http.listen", Some("127.0.0.1:7007"), "an IP address and a port, as in `127.0.0.1:7007`"),
     ("http.token", None, "16 or more visible ASCII characters"),
+    ("ingress.wait", Some("24h"), "a time of 1 s or more, with its unit, as in `12h` or `7 days`"),
     ("log.filter", Some("info"), "levels by module, as in `info` or `warn,tercet=debug`"),
     ("log.format", Some("text"), "`text` or `json`"),
     ("look_ahead", Some("1min"), "a time of 1 s to 1 h, with its unit, as in `10s` or `5 min`"),
@@ -112,6 +113,8 @@ pub struct Config {
     pub look_ahead: Duration,
     /// How long a node that is not heard of keeps its sagas, where several share a database; then the others take over.
     pub lease: Duration,
+    /// How long a signal that came by way of a stream waits for its saga to be started.
+    pub wait: Duration,
     /// How each participant is spared.
     pub limits: Limits,
     /// How to reach participants that are not hosted in the process; without it there are none.
@@ -340,6 +343,7 @@ impl Reading {
         });
         let lease = self.read("cluster.lease", |text| duration(text).filter(|time| *time <= HOUR));
         let look_ahead = self.read("look_ahead", |text| duration(text).filter(|time| *time <= HOUR));
+        let wait = self.read("ingress.wait", duration);
         let namespace = self.read("namespace", |text| text.parse::<Namespace>().ok());
         let retention = self.read("retention", duration);
         let server = self.read("server", server);
@@ -362,6 +366,7 @@ impl Reading {
             retention,
             look_ahead: look_ahead?,
             lease: lease?,
+            wait: wait?,
             limits: limits?,
             nats,
             own,

@@ -111,9 +111,9 @@ fn a_text_of_digits_is_a_text_wherever_it_stands() {
 #[test]
 fn b49_a_misspelt_key_is_refused_with_file_line_and_the_nearest_key() {
     assert_snapshot!(wrong("namespace = 'a'\ndatabse = 'x'\nretires = 3\n[http]\nlisten = '127.0.0.1:1'\ntokn = 'x'\n", &[]), @r"
-    `databse` (tercet.toml, line 2) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.replicas, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server
+    `databse` (tercet.toml, line 2) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, ingress.wait, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.replicas, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server
     `http.tokn` (tercet.toml, line 6) is no setting: did you mean `http.token`?
-    `retires` (tercet.toml, line 3) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.replicas, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server
+    `retires` (tercet.toml, line 3) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, ingress.wait, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.replicas, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server
     ");
 }
 
@@ -239,7 +239,7 @@ fn a_programs_own_settings_are_refused_like_the_others() {
     the environment variable TERCT_SWEEP__EVERY sets nothing: did you mean TERCET_SWEEP__EVERY?
     `sweep` (tercet.toml, line 1) holds settings and is none itself: write `sweep.<name>`, with one of the names every, page
     ");
-    assert_snapshot!(said("[other]\nkey = 1\n", &[]), @"`other.key` (tercet.toml, line 2) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.replicas, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server, sweep.every, sweep.page");
+    assert_snapshot!(said("[other]\nkey = 1\n", &[]), @"`other.key` (tercet.toml, line 2) is no setting; settings are cluster.lease, data, database.url, http.listen, http.token, ingress.wait, log.filter, log.format, look_ahead, namespace, nats.credentials, nats.nkey, nats.password, nats.replicas, nats.tls_ca, nats.tls_cert, nats.tls_key, nats.token, nats.url, nats.user, participants.calls_min, participants.concurrent, participants.errors_percent, participants.listen, participants.rest, participants.timeouts_percent, participants.window, retention, server, sweep.every, sweep.page");
     assert!(
         load("[sweep]\nevery = '1s'\n", &[], &[]).unwrap_err().contains("is no setting"),
         "only who has it takes it"

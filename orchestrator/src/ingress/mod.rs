@@ -8,12 +8,23 @@
 //! and no more. A server that loses its disk, or acknowledges before its disk has it (the default: `sync_interval` is two minutes), loses
 //! what no node had taken. What a node has taken is in the journal, and safe from whatever becomes of the broker. Nodes share the messages;
 //! one that cannot be taken now comes again, and one that can never succeed is laid aside as a [dead letter](DeadLetters), with its
-//! reason (counted as `tercet_dead_letters_total`).
+//! reason.
+//!
+//! A signal whose saga is not there yet waits for it, at [growing intervals](Waits); one whose saga is not started within a day
+//! (`ingress.wait`) is laid aside, too, as `no_saga`.
+//!
+//! | metric | what |
+//! |---|---|
+//! | `tercet_dead_letters_total` | messages that were laid aside, by `code` |
+//! | `tercet_stored_messages` | messages in the stream that no node has taken: the same at every node |
+//! | `tercet_stored_oldest_seconds` | how long the oldest of them has waited |
 
 mod dead;
 mod stored;
+mod waits;
 
 pub use dead::{DeadLetter, DeadLetters};
+pub use waits::Waits;
 
 use crate::engine::{Engine, EngineError};
 use futures_util::StreamExt;
@@ -74,6 +85,7 @@ struct Completion {
 #[derive(Clone, Debug)]
 pub struct Ingress {
     engine: Engine,
+    waits: Waits,
 }
 
 /// What is said to a message that was not taken in.
@@ -82,13 +94,21 @@ enum No {
     Never(&'static str, String),
     /// Not now.
     Later(String),
+    /// Its saga is not there, and may come.
+    Early(String),
 }
 
 impl Ingress {
     /// The way into that engine, for its namespace.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine }
+        Self { engine, waits: Waits::default() }
+    }
+
+    /// Tries what cannot be taken yet for so long, and so often.
+    #[must_use]
+    pub fn waits(self, waits: Waits) -> Self {
+        Self { waits, ..self }
     }
 
     /// Takes messages in until `stop`; one that came is answered first. Any number of nodes share them.
@@ -155,7 +175,7 @@ impl Ingress {
             Ok(saga) => Payload::of(&serde_json::json!({ "saga": saga }))
                 .map_or_else(|_| Answer::retry("unreadable"), Answer::Done),
             Err(No::Never(code, why)) => Answer::refused(code, why),
-            Err(No::Later(why)) => Answer::retry(why),
+            Err(No::Later(why) | No::Early(why)) => Answer::retry(why),
         };
         let (Some(reply), Ok((headers, body))) = (message.reply, protocol::answer(&answer)) else { return };
         if let Err(error) = client.publish_with_headers(reply, headers, body.into()).await {
@@ -180,7 +200,7 @@ impl Ingress {
     async fn signal(&self, body: &[u8]) -> Result<SagaId, No> {
         let Told { id, definition, key, signal, payload } = read(body)?;
         // The start of one that is not known may still be on its way.
-        let unknown = || No::Later(format!("no saga `{definition}` is known under the key `{key}`"));
+        let unknown = || No::Early(format!("no saga `{definition}` is known under the key `{key}`"));
         let saga = self.engine.find(definition.clone(), key.clone()).await?.ok_or_else(unknown)?.id;
         self.engine.signal(saga, Signalled { id, name: signal, payload, from: None }).await?;
         Ok(saga)

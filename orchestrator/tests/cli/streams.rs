@@ -1,6 +1,6 @@
 //! Dead letters and published events at the command line, through a node and a real broker.
 
-use crate::support::{Ended, Node, Place};
+use crate::support::{self, Ended, Node, Place};
 use insta::assert_snapshot;
 use std::{thread::sleep, time::Duration};
 use tercet_core::{Millis, Payload};
@@ -133,6 +133,21 @@ fn dead_letters_are_listed_shown_sent_again_and_dropped() {
     ");
 }
 
+/// A signal whose saga is not there: how many wait, and for how long, is to be seen at every node.
+#[test]
+fn what_waits_in_the_stream_is_counted() {
+    let broker = Broker::start(Setup::default().jetstream(), Version::Floor);
+    let told = r#"{"id":"s","definition":"visit","key":"v","signal":"visits.approval/1","payload":{"by":"Ada"}}"#;
+    let namespace = "default".parse().unwrap();
+    broker.store(Stream::In, vec![protocol::store(&namespace, Door::Signal, told.as_bytes().to_vec())]);
+    let place = broker.place();
+    let node = place.node(&["dev", "--log", "error"]);
+    support::until("it is counted", || {
+        let (_, shown) = support::asked(&node.server, "GET /metrics");
+        shown.contains("\ntercet_stored_messages 1\n") && shown.contains("\ntercet_stored_oldest_seconds ")
+    });
+}
+
 fn are_sent_again_and_dropped(node: &Node, place: &Place) {
     // What is in its way is still there: it comes back, under another number.
     assert_snapshot!(node.run(place, &["dead-letter", "resend", "1"]), @"
@@ -221,7 +236,7 @@ fn published_events_are_replayed_from_the_stream_since_a_moment() {
 
         let hour = Duration::from_secs(3600);
         let send = |event: Event| event.send(&"default".parse().unwrap());
-        let stray = Outgoing { id: "stray".to_owned(), headers: Default::default(), ..send(event(9, hour)) };
+        let stray = Outgoing { id: Some("stray".to_owned()), headers: Default::default(), ..send(event(9, hour)) };
         broker.store(
             Stream::Events,
             vec![send(event(1, hour * 2)), stray, send(event(2, hour)), send(event(3, Duration::ZERO))],

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::{future::Future, sync::Arc, time::Duration};
 use tercet::{
     Engine, Machine, Parts, Registry, Settings as EngineSettings, Until,
-    ingress::{DeadLetter, DeadLetters, Ingress},
+    ingress::{DeadLetter, DeadLetters, Ingress, Waits},
     store::{MemoryStore, SqliteStore, Store},
     transport::InProcess,
 };
@@ -21,17 +21,17 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 #[path = "../toy/mod.rs"]
-mod toy;
+pub(super) mod toy;
 
 /// A node, as far as messages reach it.
-struct Node {
-    engine: Engine,
+pub(super) struct Node {
+    pub(super) engine: Engine,
     stop: CancellationToken,
     ways_in: Vec<JoinHandle<()>>,
 }
 
 impl Node {
-    async fn start(store: Arc<dyn Store>, registry: Registry) -> Self {
+    pub(super) async fn start(store: Arc<dyn Store>, registry: Registry) -> Self {
         let parts = Parts {
             store,
             transport: Arc::new(InProcess::new(toy::participants())),
@@ -43,12 +43,16 @@ impl Node {
         Self { engine, stop: CancellationToken::new(), ways_in: Vec::new() }
     }
 
-    fn listen(&mut self, server: &Nats) {
-        let ingress = Ingress::new(self.engine.clone());
+    pub(super) fn listen(&mut self, server: &Nats) {
+        self.listen_for(server, Waits::default());
+    }
+
+    pub(super) fn listen_for(&mut self, server: &Nats, waits: Waits) {
+        let ingress = Ingress::new(self.engine.clone()).waits(waits);
         self.ways_in.push(tokio::spawn(ingress.serve(settings(server), self.stop.clone())));
     }
 
-    async fn saga(&self, definition: &str, key: &str) -> Option<SagaId> {
+    pub(super) async fn saga(&self, definition: &str, key: &str) -> Option<SagaId> {
         let found = self.engine.find(definition.parse().unwrap(), key.parse().unwrap()).await.unwrap();
         found.map(|row| row.id)
     }
@@ -57,7 +61,7 @@ impl Node {
         self.engine.counts().await.unwrap().iter().map(|count| count.sagas).sum()
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.cancel();
         for way_in in self.ways_in {
             way_in.await.unwrap();
@@ -66,40 +70,40 @@ impl Node {
     }
 }
 
-async fn streams(server: &Nats) -> Streams {
+pub(super) async fn streams(server: &Nats) -> Streams {
     Streams::new(client(server).await, &settings(server), shop())
 }
 
-async fn until<F: Future<Output = bool>>(mut is: impl FnMut() -> F) {
+pub(super) async fn until<F: Future<Output = bool>>(mut is: impl FnMut() -> F) {
     while !is().await {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-fn start(definition: &str, key: &str) -> Outgoing {
+pub(super) fn start(definition: &str, key: &str) -> Outgoing {
     let input = json!({ "traveller": "Ada", "seats": 2, "note": null });
     message(Door::Start, &json!({ "definition": definition, "key": key, "input": input }))
 }
 
-fn message(door: Door, body: &serde_json::Value) -> Outgoing {
+pub(super) fn message(door: Door, body: &serde_json::Value) -> Outgoing {
     protocol::store(&shop(), door, serde_json::to_vec(body).unwrap())
 }
 
 /// Sends it, however long the broker takes to come back.
-async fn send(streams: &Streams, message: Outgoing) {
+pub(super) async fn send(streams: &Streams, message: Outgoing) {
     until(|| async { streams.publish(Stream::In, message.clone()).await.is_ok() }).await;
 }
 
 /// Messages of the stream that no node has taken.
-async fn waiting(streams: &Streams) -> u64 {
-    streams.messages(Stream::In).await.unwrap()
+pub(super) async fn waiting(streams: &Streams) -> u64 {
+    streams.standing(Stream::In).await.unwrap().messages
 }
 
 async fn confirmed(node: &Node, saga: SagaId) {
     assert_eq!(node.engine.wait(saga, Until::End).await.unwrap().state.life, Life::Confirmed);
 }
 
-async fn letters(dead: &DeadLetters) -> Vec<DeadLetter> {
+pub(super) async fn letters(dead: &DeadLetters) -> Vec<DeadLetter> {
     dead.page(0, 100).await.unwrap()
 }
 
@@ -115,7 +119,7 @@ async fn b23_starts_by_way_of_a_stream_are_one_saga_each_through_a_broker_that_l
         for number in 0..50 {
             for copy in ["one", "two"] {
                 let sent = start("quick", &format!("k-{number}"));
-                send(&streams, Outgoing { id: format!("{copy}-{number}"), ..sent }).await;
+                send(&streams, Outgoing { id: Some(format!("{copy}-{number}")), ..sent }).await;
             }
         }
         assert_eq!(waiting(&streams).await, 100);

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod ingress;
+mod letters;
+mod waiting;
 
 use futures_util::StreamExt;
 use std::time::Duration;

@@ -56,6 +56,22 @@ pub enum StreamError {
         /// How large.
         why: String,
     },
+    /// What comes in has to be asked for anew: the connection was lost, and is there again.
+    #[error("failed to go on with the stream {stream} at {servers}: the connection was made anew")]
+    Reconnected {
+        /// The servers.
+        servers: String,
+        /// The stream.
+        stream: String,
+    },
+    /// Somebody has deleted the stream, or its consumer, while messages were taken from it.
+    #[error("failed to go on with the stream {stream} at {servers}: it, or its consumer, was deleted")]
+    Gone {
+        /// The servers.
+        servers: String,
+        /// The stream.
+        stream: String,
+    },
     /// No answer came. What was to be stored may have been stored.
     #[error(
         "failed to reach JetStream at {servers}: {why}; it may be starting, or this user may not send to `$JS.API.>` and `tercet.>`"

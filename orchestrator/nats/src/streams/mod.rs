@@ -38,8 +38,8 @@ use async_nats::{
 use compare::difference;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::time::Duration;
-use tercet_core::Namespace;
+use std::{sync::atomic::Ordering, time::Duration};
+use tercet_core::{Millis, Namespace};
 
 /// How long published events are kept.
 pub const EVENTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -114,6 +114,17 @@ fn nanos(time: Duration) -> u64 {
 pub struct Found {
     /// When it was made, in nanoseconds since 1970: one that was wiped and made again is another stream.
     pub made: i64,
+    /// How long it keeps a message; for ever without.
+    pub kept: Option<Duration>,
+}
+
+/// What a stream has in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Messages.
+    pub messages: u64,
+    /// When the oldest of them was stored, by the server's clock.
+    pub oldest: Option<Millis>,
 }
 
 /// The streams of a namespace, through one connection.
@@ -178,17 +189,33 @@ impl Streams {
             wanted.retain(|key, _| !FREE.contains(&key.as_str()));
         }
         self.same(&name, &wanted, &found.config, "edit it, or delete it: a node makes it anew")?;
-        made(&found)
+        found_of(&found)
     }
 
-    /// How many messages the stream keeps.
+    /// What the stream has in it now.
     ///
     /// # Errors
     /// Why it cannot be asked.
-    pub async fn messages(&self, stream: Stream) -> Result<u64, StreamError> {
+    pub async fn standing(&self, stream: Stream) -> Result<Standing, StreamError> {
         let name = stream.name(&self.namespace);
         let found = self.ask(stream, &format!("STREAM.INFO.{name}"), &json!(null)).await?;
-        Ok(found.state["messages"].as_u64().unwrap_or_default())
+        let messages = found.state["messages"].as_u64().unwrap_or_default();
+        let oldest = match found.state["first_ts"].as_str().filter(|_| messages > 0) {
+            Some(text) => Some(Millis(nanos_of(text)? / 1_000_000)),
+            None => None,
+        };
+        Ok(Standing { messages, oldest })
+    }
+
+    /// The most that a message may have, headers and body, as the server says it.
+    #[must_use]
+    pub fn payload_max(&self) -> usize {
+        self.context.client().max_payload()
+    }
+
+    /// How often a connection was made.
+    fn connects(&self) -> u64 {
+        self.context.client().statistics().connects.load(Ordering::Relaxed)
     }
 
     async fn make(&self, stream: Stream, wanted: &Value) -> Result<Found, StreamError> {
@@ -200,7 +227,7 @@ impl Streams {
             &found.config,
             "this nats-server cannot do it: use a newer one, and delete the stream",
         )?;
-        made(&found)
+        found_of(&found)
     }
 
     async fn consume(&self, stream: Stream, durable: &str, wanted: &Value) -> Result<PullConsumer, StreamError> {
@@ -277,11 +304,15 @@ impl Streams {
     }
 }
 
-/// RFC 3339 with nanoseconds, as the server writes it: its own moment of birth, which nobody else's clock has a say in.
-fn made(found: &Answered) -> Result<Found, StreamError> {
-    let unreadable =
-        || StreamError::Unreadable { what: format!("the moment {:?} at which it was made", found.created) };
-    let moment = async_nats::datetime::parse_rfc3339(&found.created).map_err(|_| unreadable())?;
-    let made = i64::try_from(moment.unix_timestamp_nanos()).map_err(|_| unreadable())?;
-    Ok(Found { made })
+/// Its own moment of birth, which nobody else's clock has a say in.
+fn found_of(found: &Answered) -> Result<Found, StreamError> {
+    let kept = found.config["max_age"].as_u64().filter(|age| *age > 0);
+    Ok(Found { made: nanos_of(&found.created)?, kept: kept.map(Duration::from_nanos) })
+}
+
+/// RFC 3339 with nanoseconds, as the server writes it.
+fn nanos_of(moment: &str) -> Result<i64, StreamError> {
+    let unreadable = || StreamError::Unreadable { what: format!("the moment {moment:?} of a stream") };
+    let moment = async_nats::datetime::parse_rfc3339(moment).map_err(|_| unreadable())?;
+    i64::try_from(moment.unix_timestamp_nanos()).map_err(|_| unreadable())
 }

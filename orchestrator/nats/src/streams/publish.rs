@@ -15,8 +15,8 @@ use async_nats::{
 pub struct Outgoing {
     /// Where to.
     pub subject: String,
-    /// The same for the same message, however often it is sent.
-    pub id: String,
+    /// The same for the same message, however often it is sent. Without one the server tells no copies apart.
+    pub id: Option<String>,
     /// What is said about it.
     pub headers: HeaderMap,
     /// What it says.
@@ -75,7 +75,9 @@ impl Streams {
     async fn send(&self, stream: Stream, message: Outgoing) -> Result<PublishAckFuture, StreamError> {
         self.connected()?;
         let Outgoing { subject, id, mut headers, body } = message;
-        headers.insert(NATS_MESSAGE_ID, id);
+        if let Some(id) = id {
+            headers.insert(NATS_MESSAGE_ID, id);
+        }
         let publish = PublishMessage::build().payload(body.into()).headers(headers);
         self.context.send_publish(subject, publish).await.map_err(|error| self.failed(stream, &error))
     }

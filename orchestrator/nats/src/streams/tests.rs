@@ -3,6 +3,7 @@
 use super::{Stream, StreamError, Streams, compare::difference};
 use crate::{Settings, connect};
 use serde_json::{Value, json};
+use std::time::Duration;
 use tercet_servers::nats::{Nats, Setup, Version};
 
 async fn streams(server: &Nats) -> Streams {
@@ -88,7 +89,7 @@ async fn a_stream_that_is_made_otherwise_is_named_with_what_is_wrong() {
     own["max_age"] = 3_600_000_000_000_u64.into();
     own["max_bytes"] = 1_000_000.into();
     streams.make(Stream::Events, &own).await.unwrap();
-    streams.ensure(Stream::Events).await.unwrap();
+    assert_eq!(streams.ensure(Stream::Events).await.unwrap().kept, Some(Duration::from_secs(3600)));
 
     let mut wrong = Stream::In.wanted(streams.namespace(), 1);
     wrong["retention"] = "limits".into();
