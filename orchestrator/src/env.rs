@@ -99,6 +99,8 @@ pub(crate) struct DatabaseTime {
     env: Env,
     /// Milliseconds that the database's clock is ahead.
     ahead: AtomicI64,
+    /// What it showed last.
+    showed: AtomicI64,
 }
 
 /// A clock set back by more than this is worth a word.
@@ -106,21 +108,27 @@ const SET_BACK: i64 = 1_000;
 
 impl DatabaseTime {
     pub(crate) fn new(env: Env) -> Self {
-        Self { env, ahead: AtomicI64::new(0) }
+        Self { env, ahead: AtomicI64::new(0), showed: AtomicI64::new(i64::MIN) }
     }
 
     /// The database said `now` in an answer that has just come: it is that late there, or later. So no timer is early.
     /// Answers how far that is from what it was thought to be.
     pub(crate) fn sampled(&self, now: Millis) -> Duration {
+        let (off, set_back) = self.compare(now);
+        if let Some(milliseconds) = set_back {
+            tracing::warn!(milliseconds, "the database's clock was set back: what is timed waits so much longer");
+        }
+        off
+    }
+
+    /// How far it is from what it was thought to be, and how far it was set back: where it shows less than before, since this process's own
+    /// clock may hurry, and an answer may be late.
+    fn compare(&self, now: Millis) -> (Duration, Option<i64>) {
         let ahead = self.env.shows(now).0.saturating_sub(self.env.now().0);
         let before = self.ahead.swap(ahead, Ordering::Relaxed);
-        if before != 0 && before - ahead > SET_BACK {
-            tracing::warn!(
-                milliseconds = before - ahead,
-                "the database's clock was set back: what is timed waits so much longer"
-            );
-        }
-        Duration::from_millis(before.abs_diff(ahead))
+        let went_back = now.0 < self.showed.swap(now.0, Ordering::Relaxed);
+        let set_back = (went_back && before - ahead > SET_BACK).then_some(before - ahead);
+        (Duration::from_millis(before.abs_diff(ahead)), set_back)
     }
 }
 
@@ -143,5 +151,56 @@ impl Environment for DatabaseTime {
 
     fn begin(&self, task: Task) {
         self.env.begin(task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that a test sets.
+    struct Set(AtomicI64);
+
+    impl Environment for Set {
+        fn now(&self) -> Millis {
+            Millis(self.0.load(Ordering::Relaxed))
+        }
+
+        fn random(&self) -> u64 {
+            0
+        }
+
+        fn sleep_until(&self, _: Millis) -> Task {
+            Box::pin(std::future::ready(()))
+        }
+
+        fn spawn(&self, _: Task) {}
+    }
+
+    /// Each sample: what this process's clock shows, what the database's shows, and by how much that is said to be set back.
+    #[track_caller]
+    fn check(samples: &[(i64, i64, Option<i64>)]) {
+        let own = Arc::new(Set(AtomicI64::new(0)));
+        let time = DatabaseTime::new(own.clone());
+        for &(here, there, set_back) in samples {
+            own.0.store(here, Ordering::Relaxed);
+            assert_eq!(time.compare(Millis(there)).1, set_back, "at {here}");
+            assert_eq!(time.now(), Millis(there));
+        }
+    }
+
+    #[test]
+    fn a_database_s_clock_is_said_to_be_set_back_only_where_it_was() {
+        check(&[
+            (1_000, 500_000, None),
+            (4_000, 503_000, None),
+            (7_000, 446_000, Some(60_000)),
+            (9_000, 448_000, None),
+        ]);
+    }
+
+    #[test]
+    fn a_clock_that_hurries_and_an_answer_that_is_late_set_nothing_back() {
+        check(&[(1_000, 500_000, None), (61_000, 503_000, None), (70_000, 504_000, None)]);
     }
 }
