@@ -72,11 +72,6 @@ impl Gate {
         self.lines.iter().map(VecDeque::len).sum()
     }
 
-    /// It works, and will have enough to do for a while without what is not begun yet.
-    fn is_crowded(&self, limits: &Limits) -> bool {
-        self.fuse.state == Breaker::Closed && self.lines[1].len() > limits.concurrent as usize
-    }
-
     fn is_open(&mut self, now: Millis, limits: &Limits) -> bool {
         self.fuse.look(now);
         match self.fuse.state {
@@ -130,6 +125,13 @@ impl Gates {
         self.all.get_mut(participant)
     }
 
+    /// It works, and will have enough to do for a while without what is not begun yet: `begun` are about to line up.
+    fn is_crowded(&self, participant: &str, begun: usize, limits: &Limits) -> bool {
+        let gate = self.all.get(participant);
+        let waiting = begun + gate.map_or(0, |gate| gate.lines[1].len());
+        gate.is_none_or(|gate| gate.fuse.state == Breaker::Closed) && waiting > limits.concurrent as usize
+    }
+
     pub(super) fn show(&self) -> Vec<ParticipantState> {
         let shown = |gate: &Gate| {
             let (name, breaker) = (gate.name.to_string(), gate.fuse.state.clone());
@@ -167,9 +169,9 @@ impl Worker {
             return false;
         }
         let Ok(graph) = self.shared.graph(&new.definition, new.version) else { return false };
-        let contracts = graph.nodes().iter().filter_map(|node| node.contract()?.parse::<ContractName>().ok());
-        let mut gates = contracts.filter_map(|contract| self.gates.all.get(participant_of(&contract)));
-        gates.any(|gate| gate.is_crowded(&self.shared.settings.limits))
+        let mut contracts = graph.nodes().iter().filter_map(|node| node.contract()?.parse::<ContractName>().ok());
+        let limits = &self.shared.settings.limits;
+        contracts.any(|contract| self.gates.is_crowded(participant_of(&contract), begun, limits))
     }
 
     /// Begins what has waited long enough, and what nobody waits for any more is not begun.
@@ -177,25 +179,22 @@ impl Worker {
         let definitions: Vec<_> = self.gates.starts.keys().cloned().collect();
         for definition in definitions {
             while let Some((new, reply)) = self.next_start(&definition) {
-                self.start_now(new, reply);
+                if !self.stopping.is_empty() {
+                    drop(reply.send(Err(EngineError::Stopped("it is being shut down".to_owned()))));
+                } else if !reply.is_closed() {
+                    self.start_now(new, reply);
+                }
             }
         }
         self.gates.starts.retain(|_, starts| !starts.is_empty());
     }
 
     fn next_start(&mut self, definition: &DefinitionName) -> Option<(NewSaga, Reply<StartedSaga>)> {
-        loop {
-            let (new, reply) = self.gates.starts.get(definition)?.front()?;
-            if !reply.is_closed() && self.stopping.is_empty() && self.is_crowded(new) {
-                return None;
-            }
-            let (new, reply) = self.gates.starts.get_mut(definition)?.pop_front()?;
-            if !self.stopping.is_empty() {
-                drop(reply.send(Err(EngineError::Stopped("it is being shut down".to_owned()))));
-            } else if !reply.is_closed() {
-                return Some((new, reply));
-            }
+        let (new, reply) = self.gates.starts.get(definition)?.front()?;
+        if self.stopping.is_empty() && !reply.is_closed() && self.is_crowded(new) {
+            return None;
         }
+        self.gates.starts.get_mut(definition)?.pop_front()
     }
 
     /// Lets through whoever may pass by now.

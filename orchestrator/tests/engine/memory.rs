@@ -1,9 +1,10 @@
 //! A saga that only waits is not in memory, whatever it waits for and whoever waits for it.
 
-use super::support::{Says, Tell, World, done, ended, pass, signal, start};
+use super::support::{Hold, Says, Tell, World, done, ended, pass, signal, start};
 use std::time::Duration;
-use tercet::{Engine, Until};
+use tercet::{Engine, EngineError, Until};
 use tercet_core::{Answer, Life, Operation, Payload, Phase, hours, minutes};
+use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -99,4 +100,83 @@ async fn a_short_rest_stays_in_memory() {
     assert_eq!(in_memory_after(&engine, Duration::from_millis(50)).await, 1);
     assert_eq!(ended(&engine, saga).await, "confirmed");
     assert_eq!(engine.sagas_in_memory().await.unwrap(), 0);
+}
+
+/// A thousand callers with five starts each; the participant answers 512 a second.
+#[tokio::test(start_paused = true)]
+async fn what_would_wait_in_line_waits_to_be_started_and_holds_up_nobody_else() {
+    let world = World::new();
+    world.say(|call| match call.contract.as_str() {
+        Hold::NAME => Says::After(SECOND, Answer::Done(Payload::of(&1).unwrap())),
+        _ => done(),
+    });
+    let engine = world.run().await;
+    let caller = |caller: usize| {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            let mut sagas = Vec::new();
+            for key in 0..5 {
+                sagas.push(start(&engine, "purchase", caller * 5 + key).await);
+            }
+            sagas
+        })
+    };
+    let callers: Vec<_> = (0..1_000).map(caller).collect();
+    let mut most = 0;
+    for _ in 0..5 {
+        pass(SECOND / 2).await;
+        most = most.max(engine.sagas_in_memory().await.unwrap());
+    }
+    assert!((2_000..=2_600).contains(&most), "{most} in memory");
+    assert!(callers.iter().any(|caller| !caller.is_finished()), "callers wait");
+
+    let (began, other) = (Instant::now(), start(&engine, "gift", 0).await);
+    assert_eq!(ended(&engine, other).await, "confirmed");
+    assert!(began.elapsed() < SECOND / 10, "it asks somebody else, and waited {:?}", began.elapsed());
+
+    for caller in callers {
+        for saga in caller.await.unwrap() {
+            assert_eq!(ended(&engine, saga).await, "confirmed");
+        }
+    }
+    // As fast as the participant is: it was never without work.
+    assert!(began.elapsed() <= SECOND * 9, "it took {:?}", began.elapsed());
+    assert_eq!(engine.sagas_in_memory().await.unwrap(), 0);
+}
+
+/// A participant that is left in peace is no reason to refuse what can be begun: nobody knows for how long it will be.
+#[tokio::test(start_paused = true)]
+async fn starts_wait_for_no_participant_that_is_left_in_peace() {
+    let world = World::new();
+    world.say(|_| Says::Now(Answer::retry("maintenance")));
+    let engine = world.run().await;
+    for key in 0..2_500 {
+        start(&engine, "purchase", key).await;
+    }
+    let stock = engine.participants().await.unwrap();
+    assert!(stock.iter().any(|participant| participant.waiting > 2_000), "{stock:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_waits_is_refused_when_the_engine_stops() {
+    let world = World::new();
+    world.say(|_| Says::Never);
+    let engine = world.run().await;
+    let starting = |key: usize| {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            let key = format!("purchase-{key}").parse().unwrap();
+            engine.start("purchase".parse().unwrap(), None, key, Payload::of(&7).unwrap()).await
+        })
+    };
+    let starts: Vec<_> = (0..4_000).map(starting).collect();
+    pass(SECOND).await;
+    engine.shut_down().await;
+    let mut answers = [0, 0];
+    for start in starts {
+        let answer = start.await.unwrap();
+        answers[usize::from(answer.is_ok())] += 1;
+        assert!(matches!(answer, Ok(_) | Err(EngineError::Stopped(_))), "{answer:?}");
+    }
+    assert!(answers[0] > 1_000 && answers[1] > 2_000, "{answers:?}");
 }
