@@ -21,7 +21,7 @@ const ROWS_PER_SAGA: u32 = 10;
 
 /// Writes `batches` batches of `rows_per_batch` journal rows, a row of `bytes_per_row` bytes for each of as many sagas, the way an
 /// engine's batches come: each saga's next entry in each batch, new sagas after ten. The rows do not compress. It joins
-/// the store as a node and leaves its rows there: for a store of its own, not for one in use.
+/// the store as a node, which it leaves, and leaves its rows there: for a store of its own, not for one in use.
 ///
 /// # Errors
 /// When the store fails.
@@ -44,6 +44,10 @@ pub async fn measure(
         let began = Instant::now();
         store.commit(node, batch).await?;
         took.push(began.elapsed());
+    }
+    if let Some(cluster) = store.cluster() {
+        // Nobody is to wait for the end of its lease.
+        cluster.leave(node.node).await?;
     }
     Ok(limit(rows_per_batch, took))
 }

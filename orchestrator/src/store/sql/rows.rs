@@ -103,9 +103,10 @@ impl Script {
         }
     }
 
-    /// It is one trip.
-    pub(super) fn is_one_trip(&self) -> bool {
-        self.trips.len() == 1
+    /// Its text and values, if it is one trip.
+    pub(super) fn one_trip(self) -> Option<(String, Vec<Value>)> {
+        let [trip] = <[_; 1]>::try_from(self.trips).ok()?;
+        Some(trip)
     }
 
     /// Runs them, and says how many rows of the database they touched.

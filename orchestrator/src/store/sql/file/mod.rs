@@ -7,6 +7,7 @@ mod network;
 mod open;
 #[cfg(test)]
 mod tests;
+mod trip;
 mod writer;
 pub(super) mod writes;
 

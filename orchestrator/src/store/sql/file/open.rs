@@ -37,7 +37,7 @@ impl Default for SqliteOptions {
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A statement's text names its number of rows: the writer sees many texts, and keeping them all would keep their programs.
-const WRITER_STATEMENTS: usize = 64;
+const WRITER_STATEMENTS: usize = 128;
 
 /// The write-ahead log is cut to this after a checkpoint, in bytes.
 const LOG_BYTES_MAX: &str = "67108864";
