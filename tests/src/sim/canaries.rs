@@ -2,7 +2,7 @@
 //! MONEY-MODEL's, or of ownership's. A simulator that does not see one of them is worth nothing for that rule.
 
 /// Every rule that can be broken.
-pub const CANARIES: [&str; 25] = [
+pub const CANARIES: [&str; 26] = [
     // M1, the barrier.
     "forget_refusals",
     "forget_empty_cancels",
@@ -34,4 +34,5 @@ pub const CANARIES: [&str; 25] = [
     "fence_is_not_compared",
     "gives_before_the_last_batch",
     "takes_over_a_lease_that_runs",
+    "looks_once_for_who_waits",
 ];

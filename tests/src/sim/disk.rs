@@ -134,6 +134,15 @@ impl Disk {
         });
     }
 
+    /// What nobody hears of any more is done all the same.
+    fn gives_late(&self, node: NodeId, shares: Vec<(NodeId, Shards)>) {
+        let (world, store) = (self.world.clone(), self.store.clone());
+        self.world.spawn(self.database, async move {
+            world.some_time(0, 400).await;
+            drop(store.give(node, shares).await);
+        });
+    }
+
     /// There or back.
     async fn travel(&self) {
         if self.world.chance(0.3) {
@@ -257,6 +266,10 @@ impl Cluster for Disk {
 
     fn give(&self, node: NodeId, shares: Vec<(NodeId, Shards)>) -> Stored<'_, ()> {
         Box::pin(async move {
+            if !self.link.is_cut() && self.weather.strikes(Fault::GaveLate) {
+                self.gives_late(node, shares);
+                return Err(out_of_reach());
+            }
             let given = self.change(move |store| store.give(node, shares)).await;
             if given.is_ok() {
                 self.world.count(GAVE);

@@ -21,6 +21,7 @@ mod stage;
 mod town;
 #[cfg(test)]
 mod traces;
+mod waiters;
 mod weather;
 mod world;
 

@@ -94,7 +94,8 @@ impl Nodes {
         if self.share() { MemoryStore::shared(Arc::new(clock)) } else { MemoryStore::new() }
     }
 
-    fn is_known(&self, process: Process) -> bool {
+    /// Nobody has taken its place for good: one that had the store to itself may not notice for ever.
+    pub(crate) fn is_known(&self, process: Process) -> bool {
         locked(&self.all).iter().any(|node| node.process == process)
     }
 }
@@ -180,8 +181,19 @@ impl Town {
 
     /// An engine that runs: any.
     pub(crate) fn engine(&self) -> Option<Engine> {
-        let engines: Vec<Engine> = self.running().into_iter().filter_map(|node| node.engine).collect();
+        self.a_node().map(|(_, engine)| engine)
+    }
+
+    /// The same, with its process.
+    pub(crate) fn a_node(&self) -> Option<(Process, Engine)> {
+        let engines = self.running().into_iter().filter_map(|node| Some((node.process, node.engine?)));
+        let engines: Vec<(Process, Engine)> = engines.collect();
         self.world.pick(&engines).cloned()
+    }
+
+    /// Who works on the saga.
+    pub(crate) fn owner(&self, saga: SagaId) -> Option<NodeId> {
+        self.store.inspect(|all| all.owner(saga)).map(|owner| owner.node)
     }
 
     pub(crate) fn kill_engine(&self) {
@@ -194,8 +206,7 @@ impl Town {
     /// Whoever makes a call does not work on the saga any more, and has not noticed yet.
     pub(crate) fn is_stale(&self, process: Process, link: &Link, saga: SagaId) -> bool {
         if self.nodes.share() {
-            let owner = self.store.inspect(|all| all.owner(saga));
-            return owner.map(|owner| owner.node) != link.node();
+            return self.owner(saga) != link.node();
         }
         !self.nodes.is_known(process)
     }

@@ -4,6 +4,7 @@ use super::{
     contracts::{Amount, Line, Order, Payment, Refund, Return, TakeStock},
     nodes,
     town::{OLD_PAYMENTS, Town},
+    waiters::waits,
     weather::Fault,
     world::{locked, within},
 };
@@ -109,6 +110,7 @@ fn client<T: Serialize + Send + Sync + Clone + 'static>(
             match start(&this, definition, &key, &input).await {
                 Ok(saga) => {
                     acknowledged.note(&this, definition, &key, saga);
+                    waits(&this, saga);
                     regrets(&this, saga);
                 }
                 Err(error) => this.world.violate(format!("{definition} {key} does not start: {error}")),

@@ -7,6 +7,7 @@ use super::{
     models::desk::OrderState,
     people::{Acknowledgements, BREAKER_OPEN, WAITED_IN_LINE, move_in},
     town::{OLD_PAYMENTS, Town},
+    waiters::HEARD_ELSEWHERE,
     weather::{Fault, Weather},
     world::World,
 };
@@ -45,7 +46,8 @@ impl Outcome {
 /// What must happen now and then for a series of seeds to mean anything.
 pub fn must_happen() -> impl Iterator<Item = &'static str> {
     let ends = ["confirmed", "cancelled", "parked", "contradicted", "late evidence at the participant"];
-    let ends = ends.into_iter().chain([BREAKER_OPEN, WAITED_IN_LINE, DEFEATED, TAKEN_OVER, GAVE, FORWARDED]);
+    let ends =
+        ends.into_iter().chain([BREAKER_OPEN, WAITED_IN_LINE, DEFEATED, TAKEN_OVER, GAVE, FORWARDED, HEARD_ELSEWHERE]);
     ends.chain(Fault::ALL.iter().map(|fault| fault.text()))
 }
 
@@ -126,6 +128,9 @@ pub(crate) fn at_rest(town: &Town, acknowledged: &Acknowledgements) -> Result<()
         if !states.contains_key(&saga) {
             return Err(format!("{definition} {key} was acknowledged as {saga}, and is gone"));
         }
+    }
+    if let Some(saga) = town.waiters.waiting().into_iter().find(|saga| states[saga].life.is_ended()) {
+        return Err(format!("{saga} has ended, and somebody who waits for that has not heard"));
     }
     for (saga, what) in town.held() {
         if states.get(&saga).is_none_or(|state| state.life.is_ended()) {

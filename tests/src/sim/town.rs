@@ -13,6 +13,7 @@ use super::{
     net::{Host, Net},
     nodes::Nodes,
     sagas,
+    waiters::Waiters,
     weather::{Fault, Weather},
     world::{Process, Stepped, World},
 };
@@ -78,6 +79,7 @@ pub(crate) struct Town {
     pub(crate) database: Process,
     pub(crate) net: Arc<Net>,
     pub(crate) nodes: Nodes,
+    pub(crate) waiters: Waiters,
     watched: Vec<Box<dyn Looked>>,
 }
 
@@ -207,6 +209,7 @@ impl Town {
             database,
             net: Arc::new(net(town)),
             nodes,
+            waiters: Waiters::default(),
             watched,
         });
         let calls: Weak<dyn CalledBack> = Arc::downgrade(&town) as Weak<dyn CalledBack>;

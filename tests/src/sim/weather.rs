@@ -47,6 +47,7 @@ faults! {
     CommitStalls "store hung in a commit" 0.01
     ChangeUnavailable "store unavailable for what nodes change" 0.03
     ChangeUnsaid "store changed what nodes asked for without saying so" 0.04
+    GaveLate "store gave shards away after it had not answered" 0.10
     NodeDied "a node died" 0.30
     NodeStoodStill "a node stood still" 0.35
     NodeCutOff "a node was cut off from the store" 0.35
