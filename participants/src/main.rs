@@ -2,7 +2,10 @@
 
 use clap::Parser;
 use std::{
+    io,
+    net::SocketAddr,
     path::{Path, PathBuf},
+    pin::Pin,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -17,6 +20,7 @@ use tercet_shop::{
     channel::{Behaviour, Behaviours, Buyer, Charges, Charging, Script, ScriptError},
     clock::{HurriedClock, Pace},
 };
+use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 /// How long the gateway waits after the channel asked for patience.
@@ -77,6 +81,9 @@ struct Arguments {
     /// Run these alone, with commas between them
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
+    /// Serve the payment channel's callbacks there, as in 127.0.0.1:7008, where gateway or payments run: POST /callbacks/house
+    #[arg(long, value_name = "ADDRESS", env = "TERCET_PARTICIPANTS__LISTEN")]
+    listen: Option<SocketAddr>,
     /// Draw the channel's misbehaviour from this number, instead of a channel that does what it is asked
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -162,6 +169,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let shop = Arc::new(Box::pin(shop).await?);
     let participants = shop.participants();
     let names: Vec<String> = participants.iter().map(|participant| participant.name().to_owned()).collect();
+    let door = door(&shop, arguments.listen).await?;
     let serving = Serving::of(participants, arguments.namespace.clone()).start(nats.clone()).await?;
     tracing::info!(participants = names.join(", "), namespace = %arguments.namespace, "serving");
     let speaks = names.iter().any(|name| SPEAKERS.contains(&name.as_str()));
@@ -172,6 +180,12 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         std::future::pending::<()>().await;
     };
+    let answering = async {
+        match door {
+            Some(door) => door.await,
+            None => std::future::pending().await,
+        }
+    };
     let telling = async {
         match events {
             Some(events) => tell(&events).await,
@@ -181,6 +195,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     tokio::select! {
         () = rounds => {}
         () = telling => {}
+        ended = answering => return Err(Failure(format!("the door for callbacks has ended by itself: {ended:?}"), 1)),
         () = told_to_end() => {}
     }
     tracing::info!("ending: calls that are there are answered, and no more are taken in");
@@ -188,6 +203,22 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         () = serving.drain() => Ok(()),
         () = told_to_end() => Err(Failure("ended at once: calls under way are asked again".to_owned(), 1)),
     }
+}
+
+/// Takes callbacks for as long as the process runs.
+type Answering = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
+/// What answers the channel's callbacks, if somebody is to.
+async fn door(shop: &Shop, listen: Option<SocketAddr>) -> Result<Option<Answering>, Failure> {
+    let Some(address) = listen else { return Ok(None) };
+    let failed = |error: io::Error| {
+        Failure(format!("failed to listen at {address}: {error}; choose another address with --listen"), 1)
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let routes = shop.callbacks(address)?;
+    tracing::info!(%address, "callbacks are taken");
+    Ok(Some(Box::pin(async move { axum::serve(listener, routes).await })))
 }
 
 fn known(only: &[String]) -> Result<(), Failure> {

@@ -3,7 +3,10 @@
 use crate::{
     callbacks::{BadKey, Sender, SharedKey},
     catalog::{self, Catalog, CheckGoods, Grants},
-    channel::{Behaviours, Channel, ChannelError, ChannelLedger, Charges, Settings as ChannelSettings},
+    channel::{
+        Behaviours, CallbackSink, Channel, ChannelError, ChannelLedger, ChargeSink, Charges,
+        Settings as ChannelSettings,
+    },
     clock::{Clock, SystemClock},
     coupons::{self, Coupons, IssueCoupon, SpendCoupon, TakeCouponBack, WorthOfCoupon},
     databases::{Databases, NAME, Whereabouts},
@@ -272,20 +275,15 @@ impl Shop {
     /// When a database fails; nothing is lost, call it again.
     pub async fn turn<I: Ingress>(&self, relay: &Relays<I>) -> Result<Option<Millis>, ShopError> {
         let next = self.channel.settle().await?;
-        match self.reports_to.get() {
-            Some(sender) => {
-                self.channel.call_back(sender).await?;
-                self.channel.report_charges(sender).await?;
-            }
-            // What is for a participant of another process is left for that one: nobody here would keep it.
-            None => {
-                if self.hosts("gateway") {
-                    self.channel.call_back(&self.gateway).await?;
-                }
-                if self.hosts("payments") {
-                    self.channel.report_charges(&self.payments).await?;
-                }
-            }
+        let sender = self.reports_to.get();
+        // What is for a participant of another process is left for that one: nobody here would keep it.
+        if self.hosts("gateway") {
+            let directly: &dyn CallbackSink = &self.gateway;
+            self.channel.call_back(sender.map_or(directly, |sender| sender)).await?;
+        }
+        if self.hosts("payments") {
+            let directly: &dyn ChargeSink = &self.payments;
+            self.channel.report_charges(sender.map_or(directly, |sender| sender)).await?;
         }
         relay.sweep().await?;
         Ok(next)

@@ -17,6 +17,7 @@ pub mod desk;
 pub mod events;
 pub mod ingress;
 pub mod new;
+pub mod order_book;
 pub mod payment;
 pub mod refund;
 pub mod refund_money;

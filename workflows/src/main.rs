@@ -3,8 +3,9 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 use tercet::{
     Env, Machine, Tercet,
-    cli::{Failure, Hosted},
+    cli::{Exit, Failure, Hosted},
     config::Config,
+    transport::Nats,
 };
 use tercet_shop::{
     Settings, Shop,
@@ -15,7 +16,9 @@ use tercet_workflows::{
     bench, clock, demo,
     events::OrderEvents,
     ingress::Courier,
-    new, registry,
+    new,
+    order_book::OrderBook,
+    registry,
     sweep::{self, Sweep},
 };
 
@@ -52,14 +55,23 @@ async fn shop(config: Config) -> Result<Hosted, Failure> {
         Some(hurried) => (hurried.clone(), hurried),
         None => (Arc::new(Machine::new()), Arc::new(SystemClock)),
     };
-    if config.nats.is_some() {
-        return Ok(Hosted::default().env(env));
+    let sweeping = sweep::Settings::of(&config.own);
+    if let Some(nats) = config.nats {
+        let orders = Nats::start(nats, config.namespace).await;
+        let orders = orders.map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+        return Ok(Hosted::default().env(env.clone()).beside(move |engine, stop| async move {
+            let sweep = Sweep::new(OrderBook::There(Arc::new(orders.clone())), engine, env, sweeping);
+            tokio::select! {
+                () = sweep.run() => {}
+                () = stop.cancelled() => {}
+            }
+            orders.close().await;
+        }));
     }
     let behaviours = Behaviours::always(Behaviour::Succeed);
     let charges = Charges::always(Charging::new(Buyer::Pays { after: PATIENCE }));
     let settings = Settings { behaviours, charges, clock, ..Settings::seeded(0, PATIENCE) };
     let shop = Arc::new(Shop::open(&config.participants(), settings).await?);
-    let sweeping = sweep::Settings::of(&config.own);
     let (participants, ticking) = (shop.participants(), env.clone());
     let (events, callbacks) = (OrderEvents(shop.clone()), shop.clone());
     let hosted = Hosted::new(participants).env(env).events(Arc::new(events));

@@ -10,17 +10,23 @@
 //! | | `unreadable` | the saga's journal cannot be read, or the saga cannot be asked: a person must look |
 //!
 //! What a person must look at is told and counted in each round, until somebody has; it keeps no other order waiting.
+//!
+//! It runs in every node, since each can ask any saga: where participants are processes of their own it asks that of the orders for
+//! them. What several nodes find at once is cancelled once.
 
-use crate::create_order;
+use crate::{
+    create_order,
+    order_book::{BookError, OrderBook},
+};
 use metrics::{Counter, counter};
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 use tercet::{
     Engine, EngineError, Env,
     config::{Own, Setting},
     engine::Health,
 };
 use tercet_core::{Command, Millis, SagaId, State, outstanding};
-use tercet_shop::{Shop, orders::Unpaid, shop::ShopError};
+use tercet_shop::orders::Unpaid;
 
 /// How a sweep goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +100,7 @@ pub struct Swept {
 pub enum SweepError {
     /// The orders cannot be read.
     #[error(transparent)]
-    Shop(#[from] ShopError),
+    Orders(#[from] BookError),
     /// The engine does not answer.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -116,7 +122,7 @@ enum Found {
 
 /// The sweep.
 pub struct Sweep {
-    shop: Arc<Shop>,
+    orders: OrderBook,
     engine: Engine,
     env: Env,
     settings: Settings,
@@ -124,12 +130,12 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// The sweep of that shop, through that engine.
+    /// The sweep of those orders, through that engine.
     #[must_use]
-    pub fn new(shop: Arc<Shop>, engine: Engine, env: Env, settings: Settings) -> Self {
+    pub fn new(orders: impl Into<OrderBook>, engine: Engine, env: Env, settings: Settings) -> Self {
         let counted = ["overdue", "no_saga", "ended", "unreadable"];
         let counted = counted.map(|found| counter!("tercet_shop_sweep_total", "found" => found));
-        Self { shop, engine, env, settings, counted }
+        Self { orders: orders.into(), engine, env, settings, counted }
     }
 
     /// Goes round until the engine has stopped.
@@ -153,7 +159,7 @@ impl Sweep {
         let mut swept = Swept::default();
         let mut last: Option<Unpaid> = None;
         loop {
-            let orders = self.shop.unpaid_orders(before, last.as_ref(), page).await?;
+            let orders = self.orders.unpaid(before, last.as_ref(), page, now).await?;
             for order in &orders {
                 let found = self.look(order, now).await?;
                 self.count(order, found, &mut swept);
@@ -171,7 +177,7 @@ impl Sweep {
         let Some(row) = self.engine.find(create_order::NAME.parse()?, key).await? else { return Ok(Found::NoSaga) };
         if row.projection.status.is_end() {
             // It may have ended since the order was read, and the order with it.
-            let is_left = self.shop.is_unpaid(&order.order).await?;
+            let is_left = self.orders.is_unpaid(order, now).await?;
             return Ok(if is_left { Found::Ended(row.id) } else { Found::Nothing });
         }
         let shown = self.engine.show(row.id).await?;

@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
-    io::{BufRead, BufReader},
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::Arc,
@@ -20,11 +22,19 @@ use tercet::{
     transport::Nats as Transport,
 };
 use tercet_core::{Millis, Namespace, Payload};
-use tercet_servers::nats::{Nats, Setup, Version};
+use tercet_participant::{
+    Database, SeaOrm,
+    database::{Access, Tx},
+};
+use tercet_servers::{
+    Port,
+    nats::{Nats, Setup, Version},
+};
 use tercet_shop::{
     Sale, Settings, Shop,
+    channel::{Behaviour, Behaviours, Buyer, Charges, Charging, Ends, Script},
     money::{Currency, Minor, Money},
-    orders::{Goods, OrderState, Part, SeedLine, SeedOrder},
+    orders::{self, Goods, OrderState, Part, SeedLine, SeedOrder},
     shares::OnSpent,
 };
 use tercet_workflows::{refund::RefundRequest, registry};
@@ -70,11 +80,15 @@ struct Process(Child);
 
 impl Process {
     fn start(folder: &Path, server: &Nats) -> Self {
+        Self(Self::command(folder, server).args(["--log", "warn"]).spawn().unwrap())
+    }
+
+    fn command(folder: &Path, server: &Nats) -> Command {
         let database = format!("sqlite:{}/{{participant}}.db", folder.display());
         let mut command = Command::new(shop_program());
-        command.args(["--nats", &server.url(), "--namespace", "shop", "--database", &database, "--log", "warn"]);
+        command.args(["--nats", &server.url(), "--namespace", "shop", "--database", &database]);
         command.env_remove("DATABASE_URL").stdin(Stdio::null());
-        Self(command.spawn().unwrap())
+        command
     }
 
     fn kill(mut self) {
@@ -226,7 +240,12 @@ struct Node {
 
 impl Node {
     fn start(folder: &Path, nats: &Nats) -> Self {
+        Self::told(folder, nats, &[])
+    }
+
+    fn told(folder: &Path, nats: &Nats, settings: &[(&str, &str)]) -> Self {
         let mut command = tercet(folder);
+        command.envs(settings.iter().copied());
         command.args(["dev", "--listen", "127.0.0.1:0", "--namespace", "shop", "--log", "warn", "--data", "tercet.db"]);
         command.env("TERCET_NATS__URL", nats.url()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
@@ -332,4 +351,75 @@ async fn what_happened_to_orders_is_replayed_also_after_the_broker_lost_everythi
         until(&["order-0@1", "order-1@1", "order-2@1"]);
         participants.end();
     }
+}
+
+/// What an HTTP server answers to that, status line and all.
+fn http(server: &str, request: &str) -> String {
+    let address = server.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The channel takes a refund on and reports its end by a callback, over HTTP; the completion goes to the node over NATS.
+#[test]
+fn callbacks_are_taken_where_the_participants_are_a_process_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Setup::default().jetstream().start(Version::Floor).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async { open_shop(folder.path()).await.seed(&[sale(0)]).await.unwrap() });
+    let after = Duration::from_millis(100);
+    let script = Script {
+        refunds: Behaviours::always(Behaviour::Accept { after, ends: Ends::Well, callbacks: 1 }),
+        charges: Charges::always(Charging::new(Buyer::Waits)),
+    };
+    let (path, log) = (folder.path().join("script.json"), folder.path().join("shop.log"));
+    script.write(&path).unwrap();
+    let port = Port::claim().unwrap();
+    let door = format!("127.0.0.1:{}", port.number());
+    let mut command = Process::command(folder.path(), &server);
+    command.args(["--listen", &door, "--log", "warn,tercet_shop::callbacks=debug", "--script"]).arg(path);
+    // What it logs has colours, unless it is told otherwise.
+    command.env("NO_COLOR", "1").stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+    let (participants, node) = (Process(command.spawn().unwrap()), Node::start(folder.path(), &server));
+    let input = request(0);
+    let arguments = ["saga", "start", "refund", "--key", "refund-0", "--input", input.as_str(), "--wait", "end"];
+    let ended = node.run(folder.path(), &arguments);
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains(r#"a callback came channel="house" verdict="kept""#), "{said}");
+
+    assert!(http(&door, "POST /callbacks/house").starts_with("HTTP/1.1 401 "), "not the channel's");
+    assert!(http(&door, "POST /callbacks/other").starts_with("HTTP/1.1 404 "), "no channel of that name");
+    participants.end();
+}
+
+/// A node whose participants are elsewhere looks for orders that were left behind, too: it asks for them.
+#[test]
+fn a_node_sweeps_where_the_participants_are_a_process_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Setup::default().jetstream().start(Version::Floor).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        drop(open_shop(folder.path()).await);
+        let db = SeaOrm::open(&format!("sqlite:{}/orders.db", folder.path().display())).await.unwrap();
+        let tx = db.begin(Access::Write).await.unwrap();
+        let orphan = SeedOrder { state: OrderState::PendingPayment, ..sale(0).order };
+        orders::seed(&tx, &orphan, Machine::new().now()).await.unwrap();
+        Tx::commit(tx).await.unwrap();
+    });
+    let participants = Process::start(folder.path(), &server);
+    let settings = ["EVERY", "MARGIN", "WINDOW"].map(|key| (format!("TERCET_SWEEP__{key}"), "1s"));
+    let node = Node::told(folder.path(), &server, &settings.each_ref().map(|(key, time)| (key.as_str(), *time)));
+    let found = || {
+        let shown = http(&node.server, "GET /metrics");
+        let line = |line: &str| line.strip_prefix(r#"tercet_shop_sweep_total{found="no_saga"} "#)?.parse::<u64>().ok();
+        shown.lines().find_map(line).unwrap_or_default()
+    };
+    while found() < 2 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    participants.end();
 }

@@ -127,6 +127,7 @@ async fn receive(State(this): State<Arc<Callbacks>>, Path(name): Path<String>, r
         Ok(report) => (this.keep(report).await, None),
         Err(not_taken) => (refused(&name, not_taken), Some(not_taken)),
     };
+    tracing::debug!(channel = name, verdict = verdict.as_str(), "a callback came");
     channel.counted[verdict as usize].increment(1);
     answer(&channel.scheme, verdict, why)
 }

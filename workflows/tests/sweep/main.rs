@@ -8,11 +8,12 @@
 mod support;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use support::{Kept, Setup, World, ended, eur, id};
 use tercet::{
     Environment,
     config::{Config, Sources},
+    transport::InProcess,
 };
 use tercet_core::{Payload, SagaId, State, Status, minutes};
 use tercet_participant::{
@@ -28,6 +29,7 @@ use tercet_shop::{
 };
 use tercet_workflows::{
     create_order::{self, OrderRequest},
+    order_book::OrderBook,
     sweep::{Settings, Sweep, Swept},
 };
 
@@ -83,16 +85,44 @@ impl Town {
         orders::view(db.reader(), &orders::order_of(saga)).await.unwrap().state
     }
 
+    /// An order without a saga.
+    async fn orphan(&self, orphan: &OrderId) {
+        let seed = SeedOrder {
+            id: orphan.clone(),
+            user: id("mia"),
+            payment: id("pay-orphan"),
+            lines: vec![SeedLine { sku: id("cup"), quantity: 1, price: eur(1_000).minor }],
+            paid: eur(1_000),
+            coupon: None,
+            points_spent: 0,
+            red_packet: None,
+            state: OrderState::PendingPayment,
+            after_sales_until: None,
+        };
+        let db = self.world.database("orders").await;
+        let tx = db.begin(Access::Write).await.unwrap();
+        orders::seed(&tx, &seed, self.world.now()).await.unwrap();
+        Tx::commit(tx).await.unwrap();
+    }
+
     /// A sweep with three orders a page.
     fn sweep(&self) -> Sweep {
+        self.sweep_of(self.world.shop.clone())
+    }
+
+    fn sweep_of(&self, orders: impl Into<OrderBook>) -> Sweep {
         let settings = Settings { page: 3, ..Settings::default() };
-        let (shop, engine, process) = (self.world.shop.clone(), self.world.engine(), self.world.process());
-        metrics::with_local_recorder(&self.recorder, || Sweep::new(shop, engine, process, settings))
+        let (engine, process) = (self.world.engine(), self.world.process());
+        metrics::with_local_recorder(&self.recorder, || Sweep::new(orders, engine, process, settings))
     }
 
     /// One round of it.
     async fn round(&self) -> Swept {
-        let (sweep, busy) = (self.sweep(), self.world.time.busy());
+        self.round_of(self.world.shop.clone()).await
+    }
+
+    async fn round_of(&self, orders: impl Into<OrderBook>) -> Swept {
+        let (sweep, busy) = (self.sweep_of(orders), self.world.time.busy());
         let round = async move {
             let _busy = busy;
             sweep.round().await.unwrap()
@@ -196,27 +226,13 @@ async fn it_goes_round_by_itself() {
 async fn an_order_without_a_saga_is_reported_and_left_as_it_is() {
     let town = Town::new(304).await;
     let orphan: OrderId = id("orphan");
-    let seed = SeedOrder {
-        id: orphan.clone(),
-        user: id("mia"),
-        payment: id("pay-orphan"),
-        lines: vec![SeedLine { sku: id("cup"), quantity: 1, price: eur(1_000).minor }],
-        paid: eur(1_000),
-        coupon: None,
-        points_spent: 0,
-        red_packet: None,
-        state: OrderState::PendingPayment,
-        after_sales_until: None,
-    };
-    let db = town.world.database("orders").await;
-    let tx = db.begin(Access::Write).await.unwrap();
-    orders::seed(&tx, &seed, town.world.now()).await.unwrap();
-    Tx::commit(tx).await.unwrap();
+    town.orphan(&orphan).await;
     town.world.pass(minutes(36)).await;
     for _ in 0..2 {
         assert_eq!(town.round().await, Swept { no_saga: 1, ..Swept::default() });
     }
     assert_eq!(town.counted(), Swept { no_saga: 2, ..Swept::default() }, "until somebody has looked");
+    let db = town.world.database("orders").await;
     let view = orders::view(db.reader(), &orphan).await.unwrap();
     assert_eq!((view.state, view.order_version), (OrderState::PendingPayment, 1), "the sweep writes no order");
 }
@@ -243,6 +259,32 @@ async fn what_only_a_person_can_mend_keeps_no_other_order_waiting() {
     assert_eq!(ended(&town.world.settled(lost).await), "cancelled");
     assert_eq!(town.round().await, Swept { overdue: 0, no_saga: 1, ended: 1, unreadable: 1 });
     assert_eq!(town.counted(), Swept { overdue: 1, no_saga: 2, ended: 2, unreadable: 2 });
+}
+
+/// Where the shop is in another process its orders are asked for, and found alike.
+#[tokio::test]
+async fn orders_that_a_participant_is_asked_for_are_found_alike() {
+    let town = Town::new(306).await;
+    let asked = || OrderBook::There(Arc::new(InProcess::new(town.world.shop.participants())));
+    let sagas = town.orders(7).await;
+    let [broken, over, ref lost @ ..] = sagas[..] else { panic!("seven were placed") };
+    for saga in lost {
+        town.lose_timer(*saga).await;
+    }
+    town.orphan(&id("orphan")).await;
+    town.behind_the_engine("UPDATE journal SET entry = x'00'", broken).await;
+    assert_eq!(town.round_of(asked()).await, Swept::default(), "none is overdue");
+    town.world.pass(minutes(36)).await;
+    let back = format!("UPDATE orders SET state = 'pending_payment' WHERE id = '{}'", orders::order_of(over));
+    let db = town.world.database("orders").await;
+    let tx = db.begin(Access::Write).await.unwrap();
+    assert_eq!(tx.execute_unprepared(&back).await.unwrap().rows_affected(), 1);
+    Tx::commit(tx).await.unwrap();
+    assert_eq!(town.round_of(asked()).await, Swept { overdue: 5, no_saga: 1, ended: 1, unreadable: 1 });
+    for saga in lost {
+        assert_eq!(ended(&town.world.settled(*saga).await), "cancelled");
+    }
+    assert_eq!(town.round_of(asked()).await, Swept { overdue: 0, no_saga: 1, ended: 1, unreadable: 1 });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    Settings, Shop,
     callbacks::{BODY_BYTES_MAX, Callbacks, Sender},
     channel::{Acknowledging, Behaviour, CallbackSink, Cashier, ChargeOrder, ChargeSink, Charging, How},
     clock::{Clock, HandClock},
@@ -260,5 +261,23 @@ impl Ingress for Nobody {
 
     fn signal(&self, _: Told) -> Boxed<'_, Acknowledged> {
         Box::pin(async { Acknowledged::Unavailable("nobody is there".to_owned()) })
+    }
+}
+
+/// A process that runs one of the two participants alone keeps no report for the other: the channel is told to send it again.
+#[tokio::test]
+async fn reports_for_a_participant_of_another_process_are_not_kept() {
+    for (only, charge) in [("gateway", false), ("payments", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/{{participant}}.db", folder.path().display());
+        let settings = Settings { clock: Arc::new(HandClock::new(AT)), ..Settings::seeded(0, Duration::from_secs(1)) };
+        let shop = Box::pin(Shop::open_of(&url, &[only.to_owned()], settings)).await.unwrap();
+        // Wherever it listens, the channel of its own process finds it.
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let routes = shop.callbacks(listener.local_addr().unwrap()).unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let sender = shop.reports_to.get().unwrap();
+        assert_eq!(sender.send(&paid("order-1")).await, Ok(charge), "{only}");
+        assert_eq!(sender.send(&refunded()).await, Ok(!charge), "{only}");
     }
 }
