@@ -41,8 +41,8 @@ fn main() -> ExitCode {
         .main()
 }
 
-/// Keeps to pages of 4 KiB. The allocator asks for huge ones, and its many threads (each connection to an SQLite file is one) then hold
-/// two megabytes wherever they touch a few bytes: that is twice the memory, and to clear it costs more than the large pages save.
+/// Keeps to pages of 4 KiB, also where the system gives huge ones unasked. With those the allocator's many threads (each connection to an
+/// SQLite file is one) hold two megabytes wherever they touch a few bytes: twice the memory, and clearing it costs more than they save.
 fn small_pages() {
     // Where that is refused the process is larger, and does the same.
     #[cfg(target_os = "linux")]
