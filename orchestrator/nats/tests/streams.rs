@@ -21,7 +21,12 @@ async fn streams(server: &Nats) -> Streams {
 fn message(id: &str) -> Outgoing {
     let mut headers = HeaderMap::new();
     headers.insert("Own", "kept");
-    Outgoing { subject: "tercet.shop.dead.start".to_owned(), id: Some(id.to_owned()), headers, body: id.as_bytes().to_vec() }
+    Outgoing {
+        subject: "tercet.shop.dead.start".to_owned(),
+        id: Some(id.to_owned()),
+        headers,
+        body: id.as_bytes().to_vec(),
+    }
 }
 
 async fn numbers(streams: &Streams, begin: Begin, limit: usize) -> Vec<u64> {

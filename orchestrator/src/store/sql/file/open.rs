@@ -29,7 +29,7 @@ pub struct SqliteOptions {
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { readers: 4, writer_cache_kib: 4 << 10, reader_cache_kib: 2 << 10, checkpoint_pages: 4_000 }
+        Self { readers: 4, writer_cache_kib: 4 << 10, reader_cache_kib: 1 << 10, checkpoint_pages: 4_000 }
     }
 }
 
@@ -37,7 +37,7 @@ impl Default for SqliteOptions {
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A statement's text names its number of rows: the writer sees many texts, and keeping them all would keep their programs.
-const WRITER_STATEMENTS: usize = 128;
+const WRITER_STATEMENTS: usize = 64;
 
 /// The write-ahead log is cut to this after a checkpoint, in bytes.
 const LOG_BYTES_MAX: &str = "67108864";
