@@ -7,7 +7,7 @@ use super::{
 };
 use crate::store::{AuditRow, Batch, Change, InboxId, InboxItem, JournalRow, Projection, Start, TimerChange};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 use tercet_core::{Entry, SagaId};
@@ -110,12 +110,19 @@ impl Draft {
         }
     }
 
+    /// Sagas that it is about: those it changes, those it begins, and those whose entries begin others (which may stand in a batch before).
+    fn about(&self) -> impl Iterator<Item = SagaId> {
+        let starts = self.starts.iter().flat_map(|starting| [starting.owner(), starting.start.row.id]);
+        self.changes.keys().copied().chain(starts)
+    }
+
     /// Takes out what is about no saga that `others` are about, and so may be written before or after them.
     pub(super) fn apart_from(&mut self, others: &BTreeMap<u64, Self>) -> Self {
         if others.is_empty() {
             return std::mem::take(self);
         }
-        let free = |saga: SagaId| !others.values().any(|other| other.changes.contains_key(&saga));
+        let busy: HashSet<SagaId> = others.values().flat_map(Self::about).collect();
+        let free = |saga: SagaId| !busy.contains(&saga);
         let changes = self.changes.extract_if(.., |saga, _| free(*saga)).collect();
         let (starts, kept) = std::mem::take(&mut self.starts).into_iter().partition(|starting| free(starting.owner()));
         self.starts = kept;

@@ -43,6 +43,8 @@ pub struct Settings {
     pub look_every: Duration,
     /// Where it runs, for people who look at a cluster's nodes.
     pub label: String,
+    /// So many sagas are worth a transaction of their own while another is being written; fewer wait, and grow.
+    pub second_batch: usize,
 }
 
 /// How a participant is spared: calls out at once, and when it is left in peace for a while.
@@ -88,6 +90,7 @@ impl Settings {
             lease: Duration::from_secs(10),
             look_every: Duration::from_millis(200),
             label: format!("process {}", std::process::id()),
+            second_batch: 64,
         }
     }
 }

@@ -84,7 +84,10 @@ async fn looks(shared: Arc<Shared>) {
         }
         let sagas: Vec<SagaId> = shared.watching.with(|all| {
             let due = all.sagas.iter().filter(|(_, watched)| watched.due <= now);
-            due.map(|(saga, _)| *saga).take(AT_ONCE).collect()
+            // Who has waited longest comes first: where there are more than can be read in their time, all have their turn.
+            let mut due: Vec<_> = due.map(|(saga, watched)| (watched.due, *saga)).collect();
+            due.sort_unstable();
+            due.into_iter().map(|(_, saga)| saga).take(AT_ONCE).collect()
         });
         for (saga, journal) in read(&shared, sagas).await {
             seen(&shared, saga, journal);

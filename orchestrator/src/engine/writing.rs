@@ -19,9 +19,6 @@ pub(super) const UNSURE: &str = "it is not known whether it was written: ask aga
 /// Batches that the store is given at a time: it finds the second when it has done with the first, and need not wait for the worker.
 const TOGETHER: usize = 2;
 
-/// The second must be worth a transaction of its own: so many sagas, or what there is waits and grows.
-const WORTH_IT: usize = 64;
-
 /// How long a stopping engine waits for answers that are out.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -41,7 +38,7 @@ impl Worker {
             // It may be about the same sagas as what is under way, and as what comes after.
             return if self.writing.is_empty() { self.first.pop_front() } else { None };
         }
-        if !self.writing.is_empty() && self.next.sagas() < WORTH_IT {
+        if !self.writing.is_empty() && self.next.sagas() < self.shared.settings.second_batch {
             return None;
         }
         let draft = self.next.apart_from(&self.writing);
@@ -157,6 +154,8 @@ impl Worker {
                 self.first.push_front(first);
             }
             Err(one) => {
+                // Read again, they are answered with why the saga is set apart.
+                one.changes.values().for_each(|change| self.shared.taken(&change.taken));
                 let mut sagas: BTreeSet<SagaId> = one.changes.into_keys().collect();
                 for starting in one.starts {
                     match starting.by {

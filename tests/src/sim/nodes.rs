@@ -157,6 +157,8 @@ impl Town {
         settings.limits = self.weather.limits;
         settings.lease = LEASE;
         settings.look_every = Duration::from_secs(4);
+        // Two batches are under way whenever they can be.
+        settings.second_batch = 1;
         let is_newer = self.nodes.newer.load(Ordering::Relaxed);
         let registry = if is_newer { self.registry() } else { self.older() };
         let (world, net) = (self.world.clone(), self.net.clone());

@@ -11,7 +11,10 @@ use super::{
     errors,
     write::last_of,
 };
-use crate::store::{Batch, Incarnation, Start, StoreError, sql::rows};
+use crate::store::{
+    Batch, Incarnation, Start, StoreError,
+    sql::{rows, starts},
+};
 use sea_orm::{ConnectionTrait, DbErr, Statement, Value};
 use std::sync::Arc;
 use tercet_database::{Meaning, is_undone, meaning};
@@ -45,7 +48,9 @@ fn statement(as_node: Incarnation, batch: &Batch) -> Option<Statement> {
     let all = Gathered::of(&batch.starts, &batch.changes);
     let (set, clear) = last_of(all.timers);
     let mut parts = Parts::new(as_node);
-    parts.add("begun", &dialect::NEW_SAGA, batch.starts.iter().map(row).collect())?;
+    // Of two batches that begin sagas under the same keys one waits for the other, and not each for each.
+    let in_order = starts::in_order(&batch.starts).into_iter().map(|i| row(&batch.starts[i]));
+    parts.add("begun", &dialect::NEW_SAGA, in_order.collect())?;
     parts.add("written", &dialect::JOURNAL, all.entries)?;
     let changed: Vec<[Value; 8]> = all.projections.into_iter().map(|(saga, now)| rows::projection(saga, now)).collect();
     let must_change = changed.len();
