@@ -47,6 +47,12 @@ const NAME: &str = "tercet-ingress";
 /// Messages that are handled at once: the engine writes them together.
 const AT_ONCE: u32 = 1024;
 
+/// Starts among them: one may wait for its participants, and what is told to sagas that are there is not to wait with it.
+const STARTS_AT_ONCE: usize = AT_ONCE as usize / 2;
+
+/// How long a start waits until it may be handled, before it is to come again.
+const START_WAIT: Duration = Duration::from_secs(1);
+
 /// How long messages that are being handled may take when no more are taken in.
 const DRAIN_MAX: Duration = Duration::from_secs(4);
 
@@ -86,6 +92,8 @@ struct Completion {
 pub struct Ingress {
     engine: Engine,
     waits: Waits,
+    /// Turns of starts, whichever way they came.
+    starts: Arc<Semaphore>,
 }
 
 /// What is said to a message that was not taken in.
@@ -102,7 +110,7 @@ impl Ingress {
     /// The way into that engine, for its namespace.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine, waits: Waits::default() }
+        Self { engine, waits: Waits::default(), starts: Arc::new(Semaphore::new(STARTS_AT_ONCE)) }
     }
 
     /// Tries what cannot be taken yet for so long, and so often.
@@ -194,6 +202,10 @@ impl Ingress {
 
     async fn start(&self, body: &[u8]) -> Result<SagaId, No> {
         let Start { definition, version, key, input } = read(body)?;
+        let turn = tokio::time::timeout(START_WAIT, self.starts.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(No::Later(format!("{STARTS_AT_ONCE} starts are waiting for their participants: try again")));
+        };
         Ok(self.engine.start(definition, version, key, input).await?.id)
     }
 
