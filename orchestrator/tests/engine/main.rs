@@ -10,3 +10,4 @@ mod mended;
 mod nodes;
 mod panics;
 mod support;
+mod together;

@@ -118,15 +118,22 @@ fn parent() -> Definition<u32, u32> {
     saga.output(input, |n| n)
 }
 
+/// Has another saga wait to be told.
+fn keeper() -> Definition<u32, u32> {
+    let saga = Saga::<u32>::new("keeper", 1);
+    let kept = saga.child("kept", wait).undone_by(gift, |(n, _)| n).input(saga.input(), |n| n);
+    saga.output(kept, |n| n)
+}
+
 pub(crate) fn registry() -> Registry {
-    registry_of(&["purchase", "gift", "impatient", "payment", "letter", "wait", "many", "parent"])
+    registry_of(&["purchase", "gift", "impatient", "payment", "letter", "wait", "many", "parent", "keeper"])
 }
 
 type Make = fn() -> Definition<u32, u32>;
 
 /// Of these definitions alone, and their children.
 pub(crate) fn registry_of(names: &[&str]) -> Registry {
-    let all: [(&str, Make); 8] = [
+    let all: [(&str, Make); 9] = [
         ("purchase", purchase),
         ("gift", gift),
         ("impatient", impatient),
@@ -135,6 +142,7 @@ pub(crate) fn registry_of(names: &[&str]) -> Registry {
         ("wait", wait),
         ("many", many),
         ("parent", parent),
+        ("keeper", keeper),
     ];
     let some = all.into_iter().filter(|(name, _)| names.contains(name));
     some.fold(Registry::new(), |registry, (_, definition)| registry.with(definition()).unwrap())
