@@ -1,7 +1,7 @@
 //! Who should own which shard: a pure decision over how things stand. Nodes that see the same come to the same.
 
 use crate::store::{NodeId, Shards, View};
-use tercet_core::SHARDS;
+use tercet_core::{SHARDS, canary::broken};
 
 /// What a node does next about ownership.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub(super) struct Plan {
 /// What `me` does. `judges`: it has itself been there for long enough to say of another that it is not.
 pub(super) fn plan(view: &View, me: NodeId, judges: bool) -> Plan {
     let is_here = |until| until > view.now;
-    let dead = view.members.iter().filter(|member| member.node != me && !is_here(member.until) && judges);
+    let is_gone = |until| !is_here(until) || broken("takes_over_a_lease_that_runs");
+    let dead = view.members.iter().filter(|member| member.node != me && is_gone(member.until) && judges);
     let dead = dead.map(|member| member.node).collect();
     let here: Vec<NodeId> =
         view.members.iter().filter(|member| member.node == me || is_here(member.until)).map(|m| m.node).collect();
