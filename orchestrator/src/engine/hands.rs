@@ -19,9 +19,6 @@ use tercet_core::{
     command::Call,
 };
 
-/// Calls that one task begins.
-const BEGUN_TOGETHER: usize = 8;
-
 impl Worker {
     /// Brings a saga's hands in step with what is outstanding, once everything decided is durable; lets go of a saga that only
     /// waits.
@@ -172,10 +169,10 @@ impl Worker {
         Some((hand.attempts, heard))
     }
 
-    fn call(&mut self, call: WireCall, heard: Heard) {
+    fn call(&self, call: WireCall, heard: Heard) {
         let shared = self.shared.clone();
         let calling = shared.transport.call(call);
-        self.calls.push(Box::pin(async move {
+        self.shared.env.spawn(Box::pin(async move {
             let what = match calling.await {
                 Ok(answer) => HeardWhat::Answer(answer),
                 Err(error @ (CallError::NoResponder { .. } | CallError::Unsent(_))) => {
@@ -185,19 +182,6 @@ impl Worker {
             };
             shared.heard(Heard { what, ..heard });
         }));
-        if self.calls.len() == BEGUN_TOGETHER {
-            self.make_calls();
-        }
-    }
-
-    /// Makes the calls that gathered, side by side. A task begins several: many are answered, or on their way, at their first step, and
-    /// to wake another thread for each costs more than the call.
-    pub(super) fn make_calls(&mut self) {
-        if self.calls.is_empty() {
-            return;
-        }
-        let (env, calls) = (self.shared.env.clone(), std::mem::take(&mut self.calls));
-        self.shared.env.spawn(Box::pin(async move { calls.into_iter().for_each(|call| env.begin(call)) }));
     }
 
     /// An attempt's time is over, or it is time for the next one.

@@ -10,10 +10,7 @@ use super::{
     loading::Reading,
     message::{Look, Message, Reply, Snapshot, Until},
 };
-use crate::{
-    env::Task,
-    store::{Incarnation, Shards, TimerName},
-};
+use crate::store::{Incarnation, Shards, TimerName};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -57,8 +54,6 @@ pub(super) struct Worker {
     /// Sagas that are being read.
     pub(super) loading: BTreeMap<SagaId, Reading>,
     pub(super) to_load: Vec<SagaId>,
-    /// Calls that leave when the round ends.
-    pub(super) calls: Vec<Task>,
     /// Who waits for a saga to come so far. That keeps no saga in memory.
     pub(super) watchers: BTreeMap<SagaId, Vec<(Until, Reply<Snapshot>)>>,
     pub(super) next: Draft,
@@ -102,7 +97,6 @@ impl Worker {
             sagas: BTreeMap::new(),
             loading: BTreeMap::new(),
             to_load: Vec::new(),
-            calls: Vec::new(),
             watchers: BTreeMap::new(),
             next: Draft::default(),
             writing: BTreeMap::new(),
@@ -137,7 +131,6 @@ impl Worker {
             self.open_gates();
             self.load();
             self.write();
-            self.make_calls();
             self.let_go();
             self.finish_stopping();
         }

@@ -1,6 +1,6 @@
 //! What is on its way between nodes while a shard, a loan or a node itself goes: asks, reads, answers, waits.
 
-use super::support::{Says, World, done, ended, now, pass, registry_of, signal, start};
+use super::support::{Says, World, cancels, done, ended, now, pass, registry_of, signal, start};
 use std::{
     sync::{
         Arc,
@@ -9,11 +9,10 @@ use std::{
     time::Duration,
 };
 use tercet::{
-    Engine, EngineError, Snapshot, Until,
+    Engine, Until,
     store::{Store, memory},
 };
 use tercet_core::{Life, Millis, SagaId};
-use tokio::task::JoinHandle;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,11 +21,6 @@ async fn two_of(world: &World, other: &World) -> (Engine, Engine) {
     let nodes = (world.run().await, other.run().await);
     pass(3 * SECOND).await;
     nodes
-}
-
-fn cancels(engine: &Engine, saga: SagaId) -> JoinHandle<Result<Snapshot, EngineError>> {
-    let engine = engine.clone();
-    tokio::spawn(async move { engine.cancel(saga, "me".to_owned(), "no more".to_owned()).await })
 }
 
 async fn twenty(engine: &Engine) -> Vec<SagaId> {

@@ -370,6 +370,11 @@ pub(crate) async fn ended(engine: &Engine, saga: SagaId) -> &'static str {
     engine.wait(saga, Until::End).await.unwrap().state.life.as_str()
 }
 
+pub(crate) fn cancels(engine: &Engine, saga: SagaId) -> tokio::task::JoinHandle<Result<Snapshot, tercet::EngineError>> {
+    let engine = engine.clone();
+    tokio::spawn(async move { engine.cancel(saga, "me".to_owned(), "no more".to_owned()).await })
+}
+
 pub(crate) async fn signal(engine: &Engine, saga: SagaId) {
     let payload = Payload::of(&Go {}).unwrap();
     let signal = Signalled { id: "go".parse().unwrap(), name: Go::NAME.to_owned(), payload, from: None };

@@ -1,6 +1,6 @@
 //! Two batches at the store at a time: never about the same saga, and neither before what it rests on.
 
-use super::support::{World, now, pass, start};
+use super::support::{World, cancels, now, pass, start};
 use std::time::Duration;
 use tercet::store::{Store, memory};
 use tercet_core::Life;
@@ -20,10 +20,7 @@ async fn a_saga_goes_on_while_another_is_being_written() {
     world.store.faults().before_next_commit(None);
     world.store.faults().before_next_commit(memory::Fault::Stall);
     let stalls = start(&engine, "wait", 1).await;
-    let begins = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.cancel(stalls, "me".to_owned(), "no more".to_owned()).await }
-    });
+    let begins = cancels(&engine, stalls);
     pass(SECOND).await;
     assert_eq!(world.store.faults().stalled(), 1);
     let other = start(&engine, "gift", 2).await;
@@ -42,10 +39,7 @@ async fn a_child_is_there_before_it_is_cancelled() {
     let saga = start(&engine, "keeper", 1).await;
     pass(SECOND).await;
     assert_eq!(world.store.faults().stalled(), 1, "the child's start");
-    let cancelled = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.cancel(saga, "me".to_owned(), "no more".to_owned()).await }
-    });
+    let cancelled = cancels(&engine, saga);
     pass(5 * SECOND).await;
     assert!(!cancelled.is_finished(), "the child is not there yet that it would cancel");
     world.store.faults().release();

@@ -103,10 +103,9 @@ impl Script {
         }
     }
 
-    /// Its text and values, if it is one trip.
-    pub(super) fn one_trip(self) -> Option<(String, Vec<Value>)> {
-        let [trip] = <[_; 1]>::try_from(self.trips).ok()?;
-        Some(trip)
+    /// It is one trip.
+    pub(super) fn is_one_trip(&self) -> bool {
+        self.trips.len() == 1
     }
 
     /// Runs them, and says how many rows of the database they touched.

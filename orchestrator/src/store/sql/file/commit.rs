@@ -3,7 +3,6 @@
 use super::{
     SqliteFile, end, errors,
     rows::{self, Rows, Script},
-    trip::Trip,
     writes,
 };
 use crate::store::{
@@ -20,11 +19,7 @@ use tercet_database::{Meaning, meaning};
 
 pub(super) async fn commit(file: &SqliteFile, as_node: Incarnation, batch: Batch) -> Result<Vec<Started>, StoreError> {
     check::sound(&batch)?;
-    let trip = Trip::of(at_one_go(as_node, &batch));
-    let _turn = file.writes.turn().await;
-    if let Some(trip) = trip
-        && run(trip, file).await?
-    {
+    if at_one_go(file, as_node, &batch).await? {
         return Ok(vec![Started::New; batch.starts.len()]);
     }
     let entries = batch.starts.iter().flat_map(|s| &s.entries).chain(batch.changes.iter().flat_map(|c| &c.entries));
@@ -39,8 +34,8 @@ pub(super) async fn commit(file: &SqliteFile, as_node: Incarnation, batch: Batch
 
 /// Writes a batch in one trip to the database's thread, begin and commit among it, as nearly every batch can be: the fence holds, the
 /// keys of its starts are free, the sagas that it changes are there. Where one of these does not hold a statement fails before the
-/// commit and nothing is written.
-pub(super) fn at_one_go(as_node: Incarnation, batch: &Batch) -> Script {
+/// commit, nothing is written, and the answer is `false`: step by step it is found out what is wrong.
+async fn at_one_go(file: &SqliteFile, as_node: Incarnation, batch: &Batch) -> Result<bool, StoreError> {
     let mut sagas: Rows<16> = batch.starts.iter().map(|start| rows::saga(&start.row)).collect();
     let all = Gathered::of(&batch.starts, &batch.changes);
     let changed = all.projections.len();
@@ -54,12 +49,10 @@ pub(super) fn at_one_go(as_node: Incarnation, batch: &Batch) -> Script {
     script.demand(as_node, changed);
     all.rest.add_to(&mut script);
     script.push("COMMIT", Vec::new());
-    script
-}
-
-/// Whether all of it was done. Where it was not, step by step it is found out what is wrong.
-async fn run(trip: Trip, file: &SqliteFile) -> Result<bool, StoreError> {
-    let Err(error) = trip.make(&file.writer).await else { return Ok(true) };
+    if !script.is_one_trip() {
+        return Ok(false);
+    }
+    let Err(error) = script.execute(&file.writer).await else { return Ok(true) };
     match file.writer.execute_unprepared("ROLLBACK").await {
         Ok(_) => Ok(false),
         // No transaction is open: it was not begun, the commit was what failed, or SQLite rolled back by itself.

@@ -7,7 +7,6 @@ mod network;
 mod open;
 #[cfg(test)]
 mod tests;
-mod trip;
 mod writer;
 pub(super) mod writes;
 
@@ -60,12 +59,7 @@ impl SqliteStore {
         W: FnOnce(Arc<SqliteFile>) -> F + Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let file = Arc::clone(&self.file);
-        let write = write(Arc::clone(&file));
-        Box::pin(self.file.writes.run(async move {
-            let _turn = file.writes.turn().await;
-            write.await
-        }))
+        Box::pin(self.file.writes.run(write(Arc::clone(&self.file))))
     }
 }
 
@@ -95,8 +89,7 @@ async fn end<T>(tx: DatabaseTransaction, done: Result<T, StoreError>) -> Result<
 
 impl Store for SqliteStore {
     fn commit(&self, as_node: Incarnation, batch: Batch) -> Stored<'_, Vec<Started>> {
-        let file = Arc::clone(&self.file);
-        Box::pin(self.file.writes.run(async move { commit::commit(&file, as_node, batch).await }))
+        self.detached(move |file| async move { commit::commit(&file, as_node, batch).await })
     }
 
     fn join(&self, first: Incarnation, _: NodeInfo, _: Duration) -> Stored<'_, ()> {

@@ -4,18 +4,13 @@ use crate::store::StoreError;
 use std::{io, pin::Pin, thread};
 use tokio::{
     runtime::Builder,
-    sync::{Mutex, MutexGuard, mpsc, oneshot},
+    sync::{mpsc, oneshot},
 };
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs one write after the other; ends when it is dropped, after what it has been given. What a write does before it waits for its
-/// turn it does while the one before is at the database.
-pub(super) struct Writer {
-    jobs: mpsc::UnboundedSender<Job>,
-    /// Fair: whoever came first is first.
-    turn: Mutex<()>,
-}
+/// Runs one write after the other; ends when it is dropped, after what it has been given.
+pub(super) struct Writer(mpsc::UnboundedSender<Job>);
 
 impl Writer {
     pub(super) fn spawn() -> io::Result<Self> {
@@ -25,16 +20,11 @@ impl Writer {
             runtime.block_on(async {
                 while let Some(job) = queue.recv().await {
                     // As a task, so that a panic ends the job alone; its caller sees that it broke off.
-                    tokio::spawn(job);
+                    let _ = tokio::spawn(job).await;
                 }
             });
         })?;
-        Ok(Self { jobs, turn: Mutex::new(()) })
-    }
-
-    /// The turn of whoever asks: what each write begins with, or comes to once it is prepared.
-    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().await
+        Ok(Self(jobs))
     }
 
     /// Runs a write to its end, from now on, whether or not its caller waits for the answer.
@@ -43,7 +33,7 @@ impl Writer {
     ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static {
         let (done, ended) = oneshot::channel();
         let job = async move { drop(done.send(write.await)) };
-        let taken = self.jobs.send(Box::pin(job)).is_ok();
+        let taken = self.0.send(Box::pin(job)).is_ok();
         async move {
             if !taken {
                 return Err(StoreError::Unavailable("the writing thread has ended: open the store again".to_owned()));
