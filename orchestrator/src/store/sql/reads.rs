@@ -58,7 +58,9 @@ fn bytes(saga: SagaId) -> Vec<u8> {
 }
 
 fn is_one_of(column: &'static str, sagas: &[SagaId]) -> Expr {
-    Expr::col(column).is_in(sagas.iter().map(|&saga| bytes(saga)))
+    let mut ids: Vec<_> = sagas.iter().map(|&saga| bytes(saga)).collect();
+    rows::fill_up(&mut ids, IDS_MAX);
+    Expr::col(column).is_in(ids)
 }
 
 pub(super) async fn journals(db: &DatabaseConnection, sagas: Vec<SagaId>) -> Result<Vec<Vec<JournalRow>>, StoreError> {
@@ -367,10 +369,12 @@ async fn inbox_where(
 }
 
 pub(super) fn select_inbox(ids: &[i64]) -> SelectStatement {
+    let mut ids = ids.to_vec();
+    rows::fill_up(&mut ids, IDS_MAX);
     Query::select()
         .columns(["id", "saga_id", "at", "message"])
         .from("inbox")
-        .and_where(Expr::col("id").is_in(ids.iter().copied()))
+        .and_where(Expr::col("id").is_in(ids))
         .order_by("id", Order::Asc)
         .take()
 }

@@ -145,6 +145,22 @@ const fn rounded(rows: usize) -> usize {
     if up > 16 && rows <= up / 4 * 3 { up / 4 * 3 } else { up }
 }
 
+/// The largest of few lengths that so many rows fill.
+pub(super) const fn rounded_down(rows: usize) -> usize {
+    if rows <= 16 {
+        return rows;
+    }
+    let down = 1 << rows.ilog2();
+    if rows >= down / 2 * 3 { down / 2 * 3 } else { down }
+}
+
+/// Repeats the last of these rows, where that changes nothing, up to one of few lengths; `most` at most.
+pub(super) fn fill_up<T: Clone>(rows: &mut Vec<T>, most: usize) {
+    if let Some(last) = rows.last().cloned() {
+        rows.resize(rounded(rows.len()).min(most).max(rows.len()), last);
+    }
+}
+
 /// Up to this many rows a list has no row too many.
 const EXACT_MAX: usize = 2;
 

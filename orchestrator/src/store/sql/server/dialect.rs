@@ -1,8 +1,13 @@
 //! What differs between servers: how many rows go into one statement, and how a statement is written.
 //!
 //! PostgreSQL gets each column as one array (`unnest`): the text stays the same however many rows there are, so it is planned once.
-//! Its driver knows no array with a null in it, so nulls travel as values that no column has. MariaDB and MySQL get lists.
+//! Its driver knows no array with a null in it, so nulls travel as values that no column has.
+//!
+//! MariaDB and MySQL get lists, of one of few lengths: a text is prepared once for each connection, and few enough are kept there. To
+//! forget one says more than it costs: the driver sends that by itself, and what it sends next waits for the server to have
+//! acknowledged it (Nagle's algorithm), which it does 40 ms later.
 
+use super::super::rows::{fill_up, rounded_down};
 use sea_orm::{DbBackend, Statement, Value, sea_query::ArrayType};
 
 /// Which server.
@@ -34,8 +39,10 @@ const NO_TEXT: &str = "\u{1}";
 /// How MariaDB gets its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum List {
-    /// `VALUES (?,?),(?,?)`
+    /// `VALUES (?,?),(?,?)`, each row once
     Values,
+    /// The same, where a row given twice comes to what it comes to given once
+    Settings,
     /// `(?,?),(?,?)`
     In,
     /// `SELECT ? AS column1, … UNION ALL SELECT ?, …`
@@ -93,7 +100,7 @@ pub(super) const NEW_SAGA: Many<16> =
 /// Those whose key and id are free; PostgreSQL answers their ids.
 pub(super) const SAGA: Many<16> = Many {
     columns: SAGA_TYPES,
-    list: List::Values,
+    list: List::Settings,
     postgres: (SAGA_COLUMNS, " ON CONFLICT DO NOTHING RETURNING id"),
     mysql: (SAGA_COLUMNS, " ON DUPLICATE KEY UPDATE id = id"),
 };
@@ -117,7 +124,7 @@ pub(super) const PROJECTION: Many<8> = Many {
 
 pub(super) const TIMER: Many<4> = Many {
     columns: [Bytes, Text, Int, Int],
-    list: List::Values,
+    list: List::Settings,
     postgres: (
         "INSERT INTO timers (saga_id, name, due, attempt) ",
         " ON CONFLICT (saga_id, name) DO UPDATE SET due = excluded.due, attempt = excluded.attempt",
@@ -139,7 +146,7 @@ pub(super) const CULPRITS: Many<2> = delete("SELECT saga_id FROM journal WHERE (
 
 pub(super) const DEFINITION: Many<4> = Many {
     columns: [Text, Int, Text, Text],
-    list: List::Values,
+    list: List::Settings,
     postgres: ("INSERT INTO definitions (name, version, fingerprint, description) ", " ON CONFLICT DO NOTHING"),
     mysql: (
         "INSERT INTO definitions (name, version, fingerprint, description) ",
@@ -198,14 +205,21 @@ impl Dialect {
         let mut rest = rows;
         let mut statements = Vec::new();
         while !rest.is_empty() {
-            let later = rest.split_off(fitting(&rest, most));
-            let some = std::mem::replace(&mut rest, later);
+            let fits = fitting(&rest, most);
+            let once = self == Self::MySql && what.list == List::Values;
+            let later = rest.split_off(if once { rounded_down(fits) } else { fits });
+            let mut some = std::mem::replace(&mut rest, later);
             statements.push(match self {
                 Self::Postgres => {
                     let (sql, values) = arrays(what, some, 1);
                     Statement::from_sql_and_values(self.backend(), sql, values)
                 }
-                Self::MySql => list(what, some),
+                Self::MySql => {
+                    if !once {
+                        fill_up(&mut some, most);
+                    }
+                    list(what, some)
+                }
             });
         }
         statements
@@ -295,7 +309,7 @@ fn arrays<const N: usize>(what: &Many<N>, rows: Vec<[Value; N]>, first: usize) -
 fn list<const N: usize>(what: &Many<N>, rows: Vec<[Value; N]>) -> Statement {
     let (before, after) = what.mysql;
     let (first, row, between) = match what.list {
-        List::Values => ("VALUES ", format!("({})", ["?"; N].join(",")), ","),
+        List::Values | List::Settings => ("VALUES ", format!("({})", ["?"; N].join(",")), ","),
         List::In => ("", format!("({})", ["?"; N].join(",")), ","),
         List::Union => ("", format!("SELECT {}", ["?"; N].join(",")), " UNION ALL "),
     };
