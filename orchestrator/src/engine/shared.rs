@@ -43,7 +43,7 @@ pub struct Settings {
     pub look_every: Duration,
     /// Where it runs, for people who look at a cluster's nodes.
     pub label: String,
-    /// So many sagas are worth a transaction of their own while another is being written; fewer wait, and grow.
+    /// So many sagas, and three quarters of those that are being written, are worth a transaction beside that one; fewer wait, and grow.
     pub second_batch: usize,
 }
 

@@ -38,11 +38,18 @@ impl Worker {
             // It may be about the same sagas as what is under way, and as what comes after.
             return if self.writing.is_empty() { self.first.pop_front() } else { None };
         }
-        if !self.writing.is_empty() && self.next.sagas() < self.shared.settings.second_batch {
+        if self.next.sagas() < self.enough() {
             return None;
         }
         let draft = self.next.apart_from(&self.writing);
         (!draft.is_empty()).then_some(draft)
+    }
+
+    /// Sagas that are worth a batch now. Beside another it has to be near that one in size: the smaller they are, the more pages each
+    /// saga costs the store, and halves of what is in flight are as large as two can be.
+    fn enough(&self) -> usize {
+        let beside = self.writing.values().map(Draft::sagas).max();
+        beside.map_or(0, |sagas| self.shared.settings.second_batch.max(sagas / 4 * 3))
     }
 
     fn commit(&mut self, draft: Draft) {
