@@ -6,6 +6,7 @@
 mod alone;
 mod connect;
 mod exact;
+pub mod lengths;
 mod meaning;
 mod url;
 

@@ -156,8 +156,8 @@ fn of_mysql(code: u16) -> Meaning {
         1021 | 1040 | 1041 | 1044 | 1045 | 1049 => Meaning::Away,
         // Shutting down, killed, a table that is full, a host that is blocked, a network that broke.
         1053 | 1077..=1080 | 1114 | 1129 | 1130 | 1152 | 1158..=1161 | 1184 => Meaning::Away,
-        // Limits of a user, read only after a change of the primary, cancelled, killed, statement time (MariaDB).
-        1203 | 1226 | 1290 | 1317 | 1637 | 1836 | 1927 | 1969 => Meaning::Away,
+        // Limits of a user and of prepared statements, read only after a change of the primary, cancelled, killed, statement time (MariaDB).
+        1203 | 1226 | 1461 | 1290 | 1317 | 1637 | 1836 | 1927 | 1969 => Meaning::Away,
         _ => Meaning::Refused,
     }
 }

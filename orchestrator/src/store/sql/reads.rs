@@ -16,6 +16,7 @@ use std::{
     str::FromStr,
 };
 use tercet_core::{DefinitionName, Millis, Namespace, SagaId, SagaKey};
+use tercet_database::lengths::filled;
 
 /// Ids in one statement's `IN`.
 const IDS_MAX: usize = 1_000;
@@ -58,9 +59,7 @@ fn bytes(saga: SagaId) -> Vec<u8> {
 }
 
 fn is_one_of(column: &'static str, sagas: &[SagaId]) -> Expr {
-    let mut ids: Vec<_> = sagas.iter().map(|&saga| bytes(saga)).collect();
-    rows::fill_up(&mut ids, IDS_MAX);
-    Expr::col(column).is_in(ids)
+    Expr::col(column).is_in(filled(sagas.iter().map(|&saga| bytes(saga))))
 }
 
 pub(super) async fn journals(db: &DatabaseConnection, sagas: Vec<SagaId>) -> Result<Vec<Vec<JournalRow>>, StoreError> {
@@ -369,12 +368,10 @@ async fn inbox_where(
 }
 
 pub(super) fn select_inbox(ids: &[i64]) -> SelectStatement {
-    let mut ids = ids.to_vec();
-    rows::fill_up(&mut ids, IDS_MAX);
     Query::select()
         .columns(["id", "saga_id", "at", "message"])
         .from("inbox")
-        .and_where(Expr::col("id").is_in(ids))
+        .and_where(Expr::col("id").is_in(filled(ids.iter().copied())))
         .order_by("id", Order::Asc)
         .take()
 }

@@ -7,6 +7,7 @@ use crate::store::{
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement, Value};
 use std::collections::BTreeMap;
 use tercet_core::{PayloadHash, SagaId};
+use tercet_database::lengths;
 
 /// SQLite's limit on bound values in a statement.
 const BINDS_MAX: usize = 32_766;
@@ -34,7 +35,7 @@ impl<const N: usize> Rows<N> {
 
     /// Two lists that come together in one text get one length, so that there are fewer texts.
     pub(super) fn even_out<const M: usize>(&mut self, other: &mut Rows<M>) {
-        let rows = rounded(self.len().max(other.len()));
+        let rows = lengths::up(self.len().max(other.len()));
         if rows > EXACT_MAX && self.len() > 0 && other.len() > 0 {
             self.0.resize(rows.min(Self::PER_STATEMENT).max(self.len()) * N, Value::Bytes(None));
             other.0.resize(rows.min(Rows::<M>::PER_STATEMENT).max(other.len()) * M, Value::Bytes(None));
@@ -55,7 +56,8 @@ impl<const N: usize> Rows<N> {
             }
             let later = rest.split_off(rest.len().min(Self::PER_STATEMENT * N));
             let mut values = std::mem::replace(&mut rest, later);
-            let rows = rounded(values.len() / N).min(Self::PER_STATEMENT);
+            // Filled up with rows of nulls, which the text leaves out.
+            let rows = lengths::up(values.len() / N).min(Self::PER_STATEMENT);
             values.resize(rows * N, Value::Bytes(None));
             Some((text::<N>(before, rows, after), values))
         })
@@ -135,29 +137,6 @@ impl Script {
 impl<const N: usize> FromIterator<[Value; N]> for Rows<N> {
     fn from_iter<I: IntoIterator<Item = [Value; N]>>(rows: I) -> Self {
         Self(rows.into_iter().flatten().collect())
-    }
-}
-
-/// The number of rows that a list of `rows` has: one of few, filled up with rows of nulls. A statement that was prepared is there again
-/// only for the same text, and a text of a new length would have to be prepared for each batch.
-const fn rounded(rows: usize) -> usize {
-    let up = rows.next_power_of_two();
-    if up > 16 && rows <= up / 4 * 3 { up / 4 * 3 } else { up }
-}
-
-/// The largest of few lengths that so many rows fill.
-pub(super) const fn rounded_down(rows: usize) -> usize {
-    if rows <= 16 {
-        return rows;
-    }
-    let down = 1 << rows.ilog2();
-    if rows >= down / 2 * 3 { down / 2 * 3 } else { down }
-}
-
-/// Repeats the last of these rows, where that changes nothing, up to one of few lengths; `most` at most.
-pub(super) fn fill_up<T: Clone>(rows: &mut Vec<T>, most: usize) {
-    if let Some(last) = rows.last().cloned() {
-        rows.resize(rounded(rows.len()).min(most).max(rows.len()), last);
     }
 }
 

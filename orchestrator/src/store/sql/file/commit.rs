@@ -135,7 +135,7 @@ impl<'b> Gathered<'b> {
         if touched != must_touch {
             return Err(StoreError::Refused(format!(
                 "{} of the sagas that it would change are not there",
-                must_touch - touched
+                must_touch.saturating_sub(touched)
             )));
         }
         let mut script = Script::default();

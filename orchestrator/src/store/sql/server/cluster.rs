@@ -1,7 +1,11 @@
 //! Several nodes on one database. Every change of who owns what begins by raising the version, whose row it holds locked: such changes go
 //! one after the other. Leases and batches touch other rows.
 
-use super::{Server, dialect::Dialect, end, errors, write};
+use super::{
+    Server,
+    dialect::{self, Dialect},
+    end, errors, write,
+};
 use crate::store::{Incarnation, Member, NodeId, NodeInfo, Shards, StoreError, View, sql::rows};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Value};
 use std::{collections::BTreeMap, time::Duration};
@@ -231,18 +235,17 @@ pub(super) async fn answers(
     server: &Server, tickets: Vec<i64>, older: Millis,
 ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
     let (dialect, mut found) = (server.dialect, Vec::new());
-    if !tickets.is_empty() {
-        let list = tickets.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
-        let select = dialect.one(&format!("SELECT ticket, answer FROM answers WHERE ticket IN ({list})"), Vec::new());
+    for select in dialect.many(&dialect::ANSWERS, tickets.into_iter().map(|ticket| [ticket.into()]).collect()) {
         for row in server.pool.query_all_raw(select).await.map_err(errors::failed)? {
             found.push(row.try_get_many_by_index::<(i64, Vec<u8>)>().map_err(errors::failed)?);
         }
     }
     if !found.is_empty() {
-        let list = found.iter().map(|(ticket, _)| ticket.to_string()).collect::<Vec<_>>().join(",");
-        let delete =
-            dialect.one(&format!("DELETE FROM answers WHERE ticket IN ({list}) OR at < ?"), vec![older.0.into()]);
-        server.pool.execute_raw(delete).await.map_err(errors::failed)?;
+        let old = dialect.one("DELETE FROM answers WHERE at < ?", vec![older.0.into()]);
+        let heard = found.iter().map(|(ticket, _)| [(*ticket).into()]).collect();
+        for delete in dialect.many(&dialect::ANSWERS_DELETE, heard).into_iter().chain([old]) {
+            server.pool.execute_raw(delete).await.map_err(errors::failed)?;
+        }
     }
     Ok(found)
 }

@@ -99,7 +99,7 @@ impl<'b> Gathered<'b> {
         if touched != must {
             return Err(StoreError::Refused(format!(
                 "{} of the sagas that it would change are not there",
-                must - touched
+                must.saturating_sub(touched)
             )));
         }
         write::change_timers(tx, dialect, self.timers).await?;

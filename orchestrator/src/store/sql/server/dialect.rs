@@ -7,8 +7,8 @@
 //! forget one says more than it costs: the driver sends that by itself, and what it sends next waits for the server to have
 //! acknowledged it (Nagle's algorithm), which it does 40 ms later.
 
-use super::super::rows::{fill_up, rounded_down};
 use sea_orm::{DbBackend, Statement, Value, sea_query::ArrayType};
+use tercet_database::lengths;
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,10 @@ pub(super) const OWNERS: Many<3> = delete(
     [Text, Text, Text],
 );
 
+pub(super) const ANSWERS: Many<1> = delete("SELECT ticket, answer FROM answers WHERE ticket IN (", [Int]);
+
+pub(super) const ANSWERS_DELETE: Many<1> = delete("DELETE FROM answers WHERE ticket IN (", [Int]);
+
 pub(super) const CULPRITS: Many<2> = delete("SELECT saga_id FROM journal WHERE (saga_id, seq) IN (", [Bytes, Int]);
 
 pub(super) const DEFINITION: Many<4> = Many {
@@ -207,7 +211,7 @@ impl Dialect {
         while !rest.is_empty() {
             let fits = fitting(&rest, most);
             let once = self == Self::MySql && what.list == List::Values;
-            let later = rest.split_off(if once { rounded_down(fits) } else { fits });
+            let later = rest.split_off(if once { lengths::down(fits) } else { fits });
             let mut some = std::mem::replace(&mut rest, later);
             statements.push(match self {
                 Self::Postgres => {
@@ -231,17 +235,28 @@ const BYTES_MAX: usize = 4 << 20;
 
 /// How many of these rows, of which there is at least one, go into one statement.
 fn fitting<const N: usize>(rows: &[[Value; N]], most: usize) -> usize {
+    let mut sum = 0;
+    let fits = |row: &&[Value; N]| {
+        sum += bytes(row);
+        sum <= BYTES_MAX
+    };
+    rows.iter().take(most).take_while(fits).count().max(1)
+}
+
+fn bytes<const N: usize>(row: &[Value; N]) -> usize {
     let bytes = |value: &Value| match value {
         Value::Bytes(Some(bytes)) => bytes.len(),
         Value::String(Some(text)) => text.len(),
         _ => 8,
     };
-    let mut sum = 0;
-    let fits = |row: &&[Value; N]| {
-        sum += row.iter().map(bytes).sum::<usize>();
-        sum <= BYTES_MAX
-    };
-    rows.iter().take(most).take_while(fits).count().max(1)
+    row.iter().map(bytes).sum()
+}
+
+/// Repeats a row up to one of few lengths: the smallest, which adds half of what they come to at most.
+fn fill_up<const N: usize>(rows: &mut Vec<[Value; N]>, most: usize) {
+    if let Some(smallest) = rows.iter().min_by_key(|row| bytes(row)).cloned() {
+        rows.resize(lengths::up(rows.len()).min(most), smallest);
+    }
 }
 
 fn numbered(sql: &str) -> String {
@@ -330,4 +345,54 @@ fn list<const N: usize>(what: &Many<N>, rows: Vec<[Value; N]>) -> Statement {
     }
     sql.push_str(after);
     Statement::from_sql_and_values(DbBackend::MySql, sql, rows.into_iter().flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// What MariaDB is given for each number of rows up to a thousand: how many texts there are of it, and statements at most.
+    fn check<const N: usize>(what: &Many<N>, texts: usize, most: usize) {
+        let (mut seen, mut statements_most) = (HashSet::new(), 0);
+        for rows in 1..=1_000_usize {
+            let all: Vec<[Value; N]> = (0..rows).map(|row| std::array::from_fn(|_| (row as i64).into())).collect();
+            let statements = Dialect::MySql.many(what, all);
+            statements_most = statements_most.max(statements.len());
+            let mut given = Vec::new();
+            for statement in statements {
+                let values = statement.values.unwrap().0;
+                given.extend(values.iter().step_by(N).map(|value| match value {
+                    Value::BigInt(Some(row)) => *row as usize,
+                    other => panic!("{other:?}"),
+                }));
+                seen.insert(statement.sql);
+            }
+            if what.list != List::Values {
+                given.sort_unstable();
+                given.dedup();
+            }
+            assert!(given.into_iter().eq(0..rows), "each of {rows} rows");
+        }
+        assert_eq!((seen.len(), statements_most), (texts, most));
+    }
+
+    #[test]
+    fn mariadb_sees_few_texts() {
+        check(&JOURNAL, 27, 4);
+        check(&TIMER, 17, 1);
+        check(&TIMER_DELETE, 17, 1);
+        check(&PROJECTION, 13, 5);
+    }
+
+    /// A list is filled up with what is small: the server takes no packet over 16 MiB.
+    #[test]
+    fn a_list_that_is_filled_up_stays_below_the_servers_limit() {
+        let row = |size: usize| std::array::from_fn(|_| Value::Bytes(Some(vec![0; size / 8])));
+        let rows: Vec<[Value; 8]> = (0..129).map(|number| row(if number == 128 { 900 << 10 } else { 8 })).collect();
+        let statements = Dialect::MySql.many(&PROJECTION, rows);
+        let values = statements.into_iter().flat_map(|statement| statement.values.unwrap().0);
+        let sum: usize = values.map(|value| bytes(&[value])).sum();
+        assert!(sum < 2 * BYTES_MAX, "{sum} bytes");
+    }
 }

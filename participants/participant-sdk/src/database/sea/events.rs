@@ -10,6 +10,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Order, Query, SelectStatement},
 };
 use tercet_core::Millis;
+use tercet_database::lengths::filled;
 
 fn select(after: Option<EventNumber>, limit: u32) -> SelectStatement {
     Query::select()
@@ -64,7 +65,7 @@ pub(super) async fn take(
         .table(EVENTS)
         .value("taken_by", stream.0)
         .value("taken_at_ms", now.0)
-        .and_where(Expr::col("number").is_in(numbers.iter().map(|number| number.0)))
+        .and_where(Expr::col("number").is_in(filled(numbers.iter().map(|number| number.0))))
         .to_owned();
     database.execute(&update).await?;
     Ok(())
@@ -98,7 +99,7 @@ pub(super) async fn delete(database: &DatabaseConnection, numbers: &[EventNumber
     }
     let delete = Query::delete()
         .from_table(EVENTS)
-        .and_where(Expr::col("number").is_in(numbers.iter().map(|number| number.0)))
+        .and_where(Expr::col("number").is_in(filled(numbers.iter().map(|number| number.0))))
         .to_owned();
     Ok(u32::try_from(database.execute(&delete).await?.rows_affected()).unwrap_or(u32::MAX))
 }
