@@ -33,7 +33,7 @@ pub struct Settings {
     pub inbox_every: Duration,
     /// How long an ended saga's journal is kept; for ever without.
     pub retention: Option<Duration>,
-    /// Starts that may wait to be written at once; more are refused for now.
+    /// Starts that may wait to be written at once, and half as many of one definition for its participants; more are refused for now.
     pub starts_waiting: usize,
     /// How each participant is spared.
     pub limits: Limits,
@@ -43,7 +43,8 @@ pub struct Settings {
     pub look_every: Duration,
     /// Where it runs, for people who look at a cluster's nodes.
     pub label: String,
-    /// So many sagas, and three quarters of those that are being written, are worth a transaction beside that one; fewer wait, and grow.
+    /// So many sagas, and three eighths of those in memory, are worth a transaction while another is being written; fewer wait, and grow.
+    /// With 0 any are.
     pub second_batch: usize,
 }
 

@@ -45,11 +45,13 @@ impl Worker {
         (!draft.is_empty()).then_some(draft)
     }
 
-    /// Sagas that are worth a batch now. Beside another it has to be near that one in size: the smaller they are, the more pages each
-    /// saga costs the store, and halves of what is in flight are as large as two can be.
+    /// Sagas that are worth a batch now. The smaller a batch, the more pages each of its sagas costs the store: one beside another waits
+    /// until it has its share of those in memory, of which a third is being written, a third is next and a third is being asked about.
     fn enough(&self) -> usize {
-        let beside = self.writing.values().map(Draft::sagas).max();
-        beside.map_or(0, |sagas| self.shared.settings.second_batch.max(sagas / 4 * 3))
+        match self.shared.settings.second_batch {
+            least if least == 0 || self.writing.is_empty() => 0,
+            least => least.max(self.sagas.len() / 8 * 3),
+        }
     }
 
     fn commit(&mut self, draft: Draft) {

@@ -9,7 +9,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn world() -> World {
     let mut world = World::new();
-    world.settings.second_batch = 1;
+    world.settings.second_batch = 0;
     world
 }
 

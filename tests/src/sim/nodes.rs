@@ -158,7 +158,7 @@ impl Town {
         settings.lease = LEASE;
         settings.look_every = Duration::from_secs(4);
         // Two batches are under way whenever they can be.
-        settings.second_batch = 1;
+        settings.second_batch = 0;
         let is_newer = self.nodes.newer.load(Ordering::Relaxed);
         let registry = if is_newer { self.registry() } else { self.older() };
         let (world, net) = (self.world.clone(), self.net.clone());
