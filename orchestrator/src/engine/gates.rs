@@ -160,7 +160,17 @@ impl Worker {
         if is_next && !self.is_crowded(&new) {
             return self.start_now(new, reply);
         }
-        self.gates.starts.entry(new.definition.clone()).or_default().push_back((new, reply));
+        let line = self.gates.starts.entry(new.definition.clone()).or_default();
+        // All other definitions have as much room.
+        let room = self.shared.settings.starts_waiting.div_ceil(2);
+        if line.len() >= room {
+            line.retain(|(_, reply)| !reply.is_closed());
+        }
+        if line.len() >= room {
+            let why = format!("too many starts of {} wait for its participants: try again later", new.definition);
+            return drop(reply.send(Err(EngineError::Unavailable(why))));
+        }
+        line.push_back((new, reply));
     }
 
     fn is_crowded(&self, new: &NewSaga) -> bool {

@@ -1,6 +1,6 @@
 //! A saga that only waits is not in memory, whatever it waits for and whoever waits for it.
 
-use super::support::{Hold, Says, Tell, World, done, ended, pass, signal, start};
+use super::support::{Hold, Says, Tell, World, done, ended, pass, signal, start, try_start};
 use std::time::Duration;
 use tercet::{Engine, EngineError, Until};
 use tercet_core::{Answer, Life, Operation, Payload, Phase, hours, minutes};
@@ -142,6 +142,41 @@ async fn what_would_wait_in_line_waits_to_be_started_and_holds_up_nobody_else() 
     // As fast as the participant is: it was never without work.
     assert!(began.elapsed() <= SECOND * 9, "it took {:?}", began.elapsed());
     assert_eq!(engine.sagas_in_memory().await.unwrap(), 0);
+}
+
+/// Of 12,000 callers of one definition 5,000 wait, and the others are told so; who asks another participant is not kept waiting.
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_one_participant_leave_room_for_others() {
+    let world = World::new();
+    world.say(|call| match call.contract.as_str() {
+        Hold::NAME => Says::After(minutes(1), Answer::Done(Payload::of(&1).unwrap())),
+        _ => done(),
+    });
+    let engine = world.run().await;
+    let caller = |key: usize| {
+        let engine = engine.clone();
+        tokio::spawn(async move { try_start(&engine, "purchase", key, 7).await })
+    };
+    let mut callers = Vec::new();
+    for thousand in 0..12 {
+        callers.extend((0..1_000).map(|key| caller(thousand * 1_000 + key)));
+        pass(SECOND / 10).await;
+    }
+    let mut refused = 0;
+    for caller in callers.extract_if(.., |caller| caller.is_finished()) {
+        match caller.await.unwrap() {
+            Ok(_) => {}
+            Err(EngineError::Unavailable(why)) => {
+                assert_eq!(why, "too many starts of purchase wait for its participants: try again later");
+                refused += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(callers.len(), 5_000, "those who wait");
+    assert!((4_000..5_000).contains(&refused), "{refused} refused");
+    let other = start(&engine, "gift", 0).await;
+    assert_eq!(ended(&engine, other).await, "confirmed");
 }
 
 /// A participant that is left in peace is no reason to refuse what can be begun: nobody knows for how long it will be.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 use tercet::{
-    Engine, Environment, Machine, Parts, Registry, Settings, Snapshot, Until,
+    Engine, EngineError, Environment, Machine, Parts, Registry, Settings, Snapshot, StartedSaga, Until,
     env::Task,
     store::{MemoryStore, Store, View},
     transport::InProcess,
@@ -358,8 +358,14 @@ pub(crate) async fn start(engine: &Engine, definition: &str, key: usize) -> Saga
 }
 
 pub(crate) async fn start_with(engine: &Engine, definition: &str, key: usize, input: u32) -> SagaId {
+    try_start(engine, definition, key, input).await.unwrap().id
+}
+
+pub(crate) async fn try_start(
+    engine: &Engine, definition: &str, key: usize, input: u32,
+) -> Result<StartedSaga, EngineError> {
     let (name, key) = (definition.parse().unwrap(), format!("{definition}-{key}").parse().unwrap());
-    engine.start(name, None, key, Payload::of(&input).unwrap()).await.unwrap().id
+    engine.start(name, None, key, Payload::of(&input).unwrap()).await
 }
 
 pub(crate) async fn now(engine: &Engine, saga: SagaId) -> Snapshot {
