@@ -35,7 +35,7 @@ pub const fn down(items: usize) -> usize {
 /// use tercet_database::lengths::filled;
 ///
 /// assert_eq!(filled([3, 5, 8]), [3, 5, 8, 8]);
-/// assert_eq!(filled(Vec::<i64>::new()), []);
+/// assert!(filled(Vec::<i64>::new()).is_empty());
 /// ```
 #[must_use]
 pub fn filled<T: Clone>(keys: impl IntoIterator<Item = T>) -> Vec<T> {
