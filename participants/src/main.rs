@@ -110,8 +110,13 @@ impl<E: std::error::Error> From<E> for Failure {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::builder().parse_lossy(&arguments.log);
-    let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // On a terminal it is for NO_COLOR to say.
+    if io::stderr().is_terminal() {
+        log.init();
+    } else {
+        log.with_ansi(false).init();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(run(arguments)),

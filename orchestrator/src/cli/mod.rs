@@ -287,7 +287,7 @@ impl std::fmt::Debug for Tercet {
 }
 
 /// With a thread for every core the threads of an SQLite file, or a server on the same machine, wait for one: on two cores that took a
-/// third of the throughput.
+/// quarter of the throughput.
 fn runtime() -> io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     if env::var_os("TOKIO_WORKER_THREADS").is_none() {

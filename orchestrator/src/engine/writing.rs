@@ -48,10 +48,8 @@ impl Worker {
     /// Sagas that are worth a batch now. The smaller a batch, the more pages each of its sagas costs the store: one beside another waits
     /// until it has its share of those in memory, of which a third is being written, a third is next and a third is being asked about.
     fn enough(&self) -> usize {
-        match self.shared.settings.second_batch {
-            least if least == 0 || self.writing.is_empty() => 0,
-            least => least.max(self.sagas.len() / 8 * 3),
-        }
+        let least = self.shared.settings.second_batch;
+        if least == 0 || self.writing.is_empty() { 0 } else { least.max(self.sagas.len() / 8 * 3) }
     }
 
     fn commit(&mut self, draft: Draft) {

@@ -42,7 +42,7 @@ enum List {
     /// `VALUES (?,?),(?,?)`, each row once
     Values,
     /// The same, where a row given twice comes to what it comes to given once
-    Settings,
+    Upserts,
     /// `(?,?),(?,?)`
     In,
     /// `SELECT ? AS column1, … UNION ALL SELECT ?, …`
@@ -100,7 +100,7 @@ pub(super) const NEW_SAGA: Many<16> =
 /// Those whose key and id are free; PostgreSQL answers their ids.
 pub(super) const SAGA: Many<16> = Many {
     columns: SAGA_TYPES,
-    list: List::Settings,
+    list: List::Upserts,
     postgres: (SAGA_COLUMNS, " ON CONFLICT DO NOTHING RETURNING id"),
     mysql: (SAGA_COLUMNS, " ON DUPLICATE KEY UPDATE id = id"),
 };
@@ -124,7 +124,7 @@ pub(super) const PROJECTION: Many<8> = Many {
 
 pub(super) const TIMER: Many<4> = Many {
     columns: [Bytes, Text, Int, Int],
-    list: List::Settings,
+    list: List::Upserts,
     postgres: (
         "INSERT INTO timers (saga_id, name, due, attempt) ",
         " ON CONFLICT (saga_id, name) DO UPDATE SET due = excluded.due, attempt = excluded.attempt",
@@ -150,7 +150,7 @@ pub(super) const CULPRITS: Many<2> = delete("SELECT saga_id FROM journal WHERE (
 
 pub(super) const DEFINITION: Many<4> = Many {
     columns: [Text, Int, Text, Text],
-    list: List::Settings,
+    list: List::Upserts,
     postgres: ("INSERT INTO definitions (name, version, fingerprint, description) ", " ON CONFLICT DO NOTHING"),
     mysql: (
         "INSERT INTO definitions (name, version, fingerprint, description) ",
@@ -252,7 +252,7 @@ fn bytes<const N: usize>(row: &[Value; N]) -> usize {
     row.iter().map(bytes).sum()
 }
 
-/// Repeats a row up to one of few lengths: the smallest, which adds half of what they come to at most.
+/// Repeats a row up to one of few lengths: the smallest, which adds less than they come to.
 fn fill_up<const N: usize>(rows: &mut Vec<[Value; N]>, most: usize) {
     if let Some(smallest) = rows.iter().min_by_key(|row| bytes(row)).cloned() {
         rows.resize(lengths::up(rows.len()).min(most), smallest);
@@ -324,7 +324,7 @@ fn arrays<const N: usize>(what: &Many<N>, rows: Vec<[Value; N]>, first: usize) -
 fn list<const N: usize>(what: &Many<N>, rows: Vec<[Value; N]>) -> Statement {
     let (before, after) = what.mysql;
     let (first, row, between) = match what.list {
-        List::Values | List::Settings => ("VALUES ", format!("({})", ["?"; N].join(",")), ","),
+        List::Values | List::Upserts => ("VALUES ", format!("({})", ["?"; N].join(",")), ","),
         List::In => ("", format!("({})", ["?"; N].join(",")), ","),
         List::Union => ("", format!("SELECT {}", ["?"; N].join(",")), " UNION ALL "),
     };
